@@ -1,0 +1,53 @@
+# The developer's and the new user's interface; `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+ZENWEBSERVER := $(VENV)/bin/zenwebserver
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install run stop test check format lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
+
+install: $(VENV)/.installed ## .venv/bin/zenwebserver, with Zope, ZEO and nginx
+
+run: install ## make a home, start storage, two Zope servers and nginx
+	@$(ZENWEBSERVER) init --quiet --set httpAddress=127.0.0.1
+	@$(ZENWEBSERVER) start
+
+stop: install ## stop what `make run` started
+	@$(ZENWEBSERVER) stop
+
+test: $(VENV)/.installed-dev ## every test, the system tests included
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.installed-dev ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- src/zenwebserver/worker
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: ## pin the newest versions anew (needs uv)
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra site --group build pyproject.toml -o requirements.lock
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra site --group build --group dev \
+		-c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove .venv and caches; homes are never touched
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
