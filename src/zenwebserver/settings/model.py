@@ -1,0 +1,68 @@
+"""What zenwebserver.conf says, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.settings.datatypes import HIGHEST_PORT
+from zenwebserver.settings.schema import keys
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, checked; schema.xml says what each means. Timeouts are seconds."""
+
+    http_address: str  # "*", or an address without brackets
+    http_port: int
+    host_names: tuple[str, ...]  # lower case; empty: any
+    site_url: str  # scheme://host[:port] in lower case, or empty
+
+    use_ssl: bool
+    ssl_port: int
+    ssl_cert: Path
+    ssl_key: Path
+
+    server_base_port: int
+    max_servers: int
+    threads: int
+    start_timeout: float
+    drain_timeout: float
+    python: Path
+
+    nginx: Path | None  # None: the embedded one
+    worker_processes: str
+    error_log_level: str
+    client_max_body_size: str  # nginx's notation, "500m"
+    read_timeout: int
+    gzip: bool
+    client_body_temp_path: Path
+    proxy_temp_path: Path
+    custom_http_include: str  # a pattern
+    custom_server_include: str  # a pattern
+
+    proxy_cache_path: Path
+    login_cookies: tuple[str, ...]  # letters, digits, "_", "-", "."
+
+    # Keys that only the admin's nginx.conf.template knows.
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def template_variables(self) -> dict[str, object]:
+        """Every setting under its name in zenwebserver.conf, and the further ones, for the template."""
+        return {**self.variables, **{key.name: getattr(self, key.attribute) for key in keys().values()}}
+
+    def server_address(self, number: int) -> tuple[str, int]:
+        """Host and port of server `number` (from 1). Raises ZenwebserverError where it has no port."""
+        if number < 1:
+            raise ValueError(f"servers count from 1, not {number}")
+        port = self.server_base_port + number
+        taken = {self.http_port: "httpPort"} | ({self.ssl_port: "sslPort"} if self.use_ssl else {})
+        if port > HIGHEST_PORT or port in taken:
+            why = f"which is {taken[port]}" if port in taken else f"and {HIGHEST_PORT} is the highest"
+            raise ZenwebserverError(
+                f"Server {number} would listen on port {port}, {why}.",
+                hint="Set another serverBasePort in etc/zenwebserver.conf, or deploy fewer servers.",
+            )
+        return "127.0.0.1", port
