@@ -72,7 +72,8 @@ def server_conf(home: Home, name: str) -> Path:
 @contextmanager
 def storage(home: Home) -> Iterator[None]:
     files.replace(home.storage_conf, zope_conf.read(home.zope_conf).storage_conf(socket=home.storage_socket))
-    environment = {**os.environ, "INSTANCE_HOME": str(home.path)}
+    # A demo storage leaves its blobs in the temporary folder.
+    environment = {**os.environ, "INSTANCE_HOME": str(home.path), "TMPDIR": str(home.var)}
     with home.storage_log.open("a") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ZEO.runzeo", "-C", home.storage_conf], stderr=log, env=environment
