@@ -32,3 +32,7 @@ class UsageError(ZenwebserverError):
     """The command was used wrongly: nothing was done."""
 
     exit_code = Exit.USAGE
+
+
+class NeedsConsent(UsageError):
+    """Refused unless the admin says so; on a terminal, the admin is asked."""

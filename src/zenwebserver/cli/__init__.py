@@ -1,0 +1,1 @@
+"""What a person types: one module a family of verbs. It parses, asks the supervisor, prints; no logic lives here."""

@@ -1,0 +1,52 @@
+"""init, configure, verify, reload."""
+
+from __future__ import annotations
+
+import click
+
+from zenwebserver.cli.main import do, need_home, verb
+from zenwebserver.client import Client
+from zenwebserver.errors import Exit, UsageError, ZenwebserverError
+
+
+@verb("init")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the new home; may be repeated.")
+@click.option("--quiet", is_flag=True, help="Say nothing where the home is there already.")
+def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: bool) -> Exit:
+    """Make a home without starting it."""
+    if quiet and client.home.exists():
+        return Exit.DONE
+    values = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"Not KEY=VALUE: {assignment}")
+        values[key.strip()] = value.strip()
+    return do(client, "init", verbose=verbose, values=values)
+
+
+@verb("configure")
+def configure(client: Client, *, verbose: bool) -> Exit:
+    """Write etc/nginx.conf from the template and the settings, once nginx has verified it."""
+    del verbose
+    need_home(client)
+    return do(client, "configure", verbose=True)
+
+
+@verb("verify")
+def verify(client: Client, *, verbose: bool) -> Exit:
+    """Check settings, template and nginx's configuration; change nothing."""
+    del verbose
+    need_home(client)
+    return do(client, "verify", verbose=True)
+
+
+@verb("reload")
+def reload(client: Client, *, verbose: bool) -> Exit:
+    """Verify, then have nginx read its configuration again."""
+    del verbose
+    if not client.home.exists() or not client.runs_something():
+        raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
+    return do(client, "reload", verbose=True)
+
+

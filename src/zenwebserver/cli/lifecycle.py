@@ -1,0 +1,84 @@
+"""start, stop, restart, status."""
+
+from __future__ import annotations
+
+import click
+
+from zenwebserver.cli import output
+from zenwebserver.cli.main import cli, do, targets_argument, verb
+from zenwebserver.client import Client
+from zenwebserver.errors import Exit, UsageError
+from zenwebserver.pool import Pool, load, parse_targets
+
+
+@verb("start")
+@targets_argument
+def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+    """Start storage, servers and load balancer; returns when they answer."""
+    return do(client, "start", verbose=verbose, targets=targets)
+
+
+@verb("stop")
+@targets_argument
+def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+    """Stop the load balancer, then the servers (drained), then storage."""
+    if not client.home.exists() or not client.runs_something():
+        if targets:
+            parse_targets(targets, _deployed(client))
+        output.line("It is stopped already")
+        return Exit.DONE
+    code = do(client, "stop", verbose=verbose, targets=targets)
+    client.wait_for_end()
+    return code
+
+
+@verb("restart")
+@targets_argument
+def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+    """Exchange the load balancer, then each server in turn, without a failed request."""
+    del verbose
+    return do(client, "restart", verbose=True, targets=targets)
+
+
+@verb("status")
+@targets_argument
+def status(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+    """Show what runs; the exit code is 0 when the load balancer and a server run."""
+    state = client.status()
+    if state is None:
+        state = client.left_behind()
+        if client.runs_something():
+            output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
+    named = None
+    if targets:
+        wanted = parse_targets(targets, _deployed(client))
+        servers = {f"Server {number}" for number in wanted.servers}
+        everything = [*output.parts_of(state), ("Storage", state["storage"])]
+        named = [
+            (title, part)
+            for title, part in dict(everything).items()
+            if title in servers
+            or (title == "Load balancer" and wanted.loadbalancer)
+            or (title == "Storage" and wanted.storage)
+        ]
+    return output.show_status(state, verbose=verbose, named=named)
+
+
+def _deployed(client: Client) -> Pool:
+    return load(client.home.pool_record)
+
+
+@cli.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def help_(context: click.Context, command: str | None) -> None:
+    """Show how zenwebserver, or one of its commands, is used."""
+    assert context.parent
+    if command is None:
+        click.echo(context.parent.get_help())
+        return
+    found = cli.get_command(context, command)
+    if found is None:
+        raise UsageError(f"No such command: {command}", hint=f"Commands: {', '.join(cli.list_commands(context))}")
+    with click.Context(found, info_name=command, parent=context.parent) as of_command:
+        click.echo(found.get_help(of_command))

@@ -1,0 +1,128 @@
+"""How events and states look. To the letter where standard output is no terminal; colour only on one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from zenwebserver.errors import Exit, ZenwebserverError
+
+WIDTH = 50
+COLOURS = {"[OK]": "green", "[UP]": "green", "[FAIL]": "red", "[DOWN]": "red"}
+
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def line(text: str = "") -> None:
+    out.print(text)
+
+
+def mark(what: str, word: str) -> None:
+    """`what` padded to its column, then the word."""
+    out.print(Text(what.ljust(WIDTH)) + Text(word, style=COLOURS[word] if out.is_terminal else ""))
+
+
+def show_error(error: ZenwebserverError) -> None:
+    if error.detail:
+        err.print(error.detail, style="dim" if err.is_terminal else "")
+    err.print(f"zenwebserver: {error.message}", style="red" if err.is_terminal else "")
+    if error.hint:
+        err.print(error.hint)
+
+
+def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]:
+    """Show events as they come; returns the last one. Without `verbose`, steps are shown only while they go on."""
+    last: dict[str, Any] = {"error": "The supervisor ended before the work was done", "exit": int(Exit.FAILED)}
+    under_way: list[str] = []
+    with _spinner(verbose) as spin:
+        for event in events:
+            last = event
+            if "begin" in event:
+                under_way.append(event["begin"])
+            elif "end" in event:
+                under_way.remove(event["end"])
+                if verbose:
+                    mark(event["end"], "[OK]" if event["ok"] else "[FAIL]")
+            elif "note" in event:
+                line(event["note"])
+            elif "password" in event:
+                line(f"Administrator: {event['user']}")
+                line(f"Password:      {event['password']}   (shown this once; stored only hashed)")
+            spin(", ".join(under_way))
+    return last
+
+
+def close(last: dict[str, Any]) -> Exit:
+    """The last line of an operation, and its exit code."""
+    if "error" in last:
+        show_error(ZenwebserverError(last["error"], hint=last.get("hint", ""), detail=last.get("detail", "")))
+    elif last.get("done"):
+        line(last["done"])
+    return Exit(last.get("exit", Exit.FAILED))
+
+
+@contextlib.contextmanager
+def _spinner(verbose: bool) -> Iterator[Any]:
+    """On a terminal: what is under way now."""
+    if not out.is_terminal or not sys.stdout.isatty():
+        yield lambda _: None
+        return
+    with out.status("") as status:
+        yield lambda words: status.update(f"{words} …" if words else "")
+
+
+def show_status(status: dict[str, Any], *, verbose: bool, named: list[tuple[str, dict[str, Any]]] | None) -> Exit:
+    """The formats that other tools parse."""
+    parts = named if named is not None else parts_of(status)
+    pid = status["loadbalancer"]["pid"]
+    up = bool(pid) and any(server["pid"] for server in status["servers"])
+    if named is not None:
+        up = all(part["pid"] for _, part in named)
+    if verbose:
+        for title, part in parts:
+            _show_part(title, part)
+    elif named is not None:
+        for title, part in parts:
+            line(f"{title}: program running; pid={part['pid']}" if part["pid"] else f"{title}: not running")
+    else:
+        line(f"program running; pid={pid}" if up else "not running")
+    return Exit.DONE if up else Exit.FAILED
+
+
+def parts_of(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Servers in numeric order, the load balancer, storage where it runs."""
+    servers = sorted(status["servers"], key=lambda server: int(server["number"]))
+    parts = [(f"Server {server['number']}", server) for server in servers]
+    parts.append(("Load balancer", status["loadbalancer"]))
+    if status["storage"]["pid"] or status["storage"]["reason"]:
+        parts.append(("Storage", status["storage"]))
+    return parts
+
+
+def _show_part(title: str, part: dict[str, Any]) -> None:
+    where = _where(part)
+    listening = bool(part["pid"]) and part.get("listening", True)
+    mark(f"{title} status", "[UP]" if listening else "[DOWN]")
+    running = f"Running (pid {part['pid']})" if part["pid"] else "Not running"
+    line(f"{running}, {f'Listening ({where})' if listening and where else 'Listening' if listening else 'Not listening'}")
+    if part.get("attached") is False:
+        line("* Detached from server pool")
+    for pid in part.get("leaving", ()):
+        line(f"* Its predecessor finishes its requests (pid {pid})")
+    if part["reason"]:
+        line(f"* {part['state'].capitalize()}: {part['reason']}")
+    line()
+
+
+def _where(part: dict[str, Any]) -> str:
+    if "socket" in part:
+        return f"socket {part['socket']}"
+    if "ports" in part:
+        return f"port {', '.join(part['ports'])}" if part["ports"] else ""
+    return f"port {part['host']}:{part['port']}" if "port" in part else ""

@@ -1,0 +1,51 @@
+"""How nginx is called, and what it says of a configuration. Starting and ending it is the supervisor's work."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
+
+VERIFY_SECONDS = 60.0
+
+
+def start_arguments(binary: Path, home: Home) -> list[str]:
+    """The command of the master process; in the foreground, so that its parent can watch it."""
+    return [str(binary), "-p", f"{home.path}/", "-c", str(home.nginx_conf), "-g", "daemon off;"]
+
+
+def verify_arguments(binary: Path, home: Home, conf: Path) -> list[str]:
+    return [str(binary), "-t", "-q", "-p", f"{home.path}/", "-c", str(conf)]
+
+
+async def verify(binary: Path, home: Home, conf: Path) -> None:
+    """Ask nginx whether it takes `conf`. Raises ZenwebserverError with nginx's words."""
+    made_pid_file = not home.nginx_pid.exists()
+    process = await asyncio.create_subprocess_exec(
+        *verify_arguments(binary, home, conf),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=home.path,
+    )
+    try:
+        async with asyncio.timeout(VERIFY_SECONDS):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise ZenwebserverError(f"nginx did not verify {conf} within {VERIFY_SECONDS:g} s") from None
+    finally:
+        if made_pid_file:
+            home.nginx_pid.unlink(missing_ok=True)  # nginx -t leaves an empty one
+    if process.returncode != 0:
+        words = output.decode(errors="replace").strip()
+        hint = "Nothing was changed."
+        if "(13: Permission denied)" in words and "bind()" in words:
+            hint = (
+                "A port below 1024 needs the right to bind it: start as root (everything runs as the owner of the home all the same), "
+                "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=80. Nothing was changed."
+            )
+        raise ZenwebserverError("nginx rejects the configuration", hint=hint, detail=words)

@@ -1,0 +1,55 @@
+"""Listening TCP sockets: bind one, and say who has a port already."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import psutil
+
+from zenwebserver.errors import ZenwebserverError
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet; `*` is every IPv4 and IPv6 address. Raises ZenwebserverError."""
+    try:
+        return _bind(host, port)
+    except OSError as error:
+        raise ZenwebserverError(*_why(host, port, error)) from error
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    both = host == "*" and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if both:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("" if host == "*" else host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _why(host: str, port: int, error: OSError) -> tuple[str]:
+    where = f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return (f"Port {where} is taken by {holder(port) or 'another process'}",)
+    if error.errno == errno.EACCES:
+        return (f"Port {where} is privileged: only root may bind ports below 1024",)
+    return (f"Port {where} cannot be bound: {error.strerror}",)
+
+
+def holder(port: int) -> str:
+    """Who listens on `port`, as "nginx (pid 123)"; empty where nobody does."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            if not connection.pid:
+                return "a process of another user"
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.Error:
+                return f"pid {connection.pid}"
+    return ""

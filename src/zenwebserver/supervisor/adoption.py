@@ -1,0 +1,66 @@
+"""A new supervisor finds what an earlier one left running, and takes it over as if nothing had been."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.identity import Identity
+from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.supervisor.worker import StartError, Worker
+
+logger = logging.getLogger(__name__)
+
+# Seconds. A server calls every 0.2 s (worker/report.py); one that is silent for longer is stuck.
+CALL_SECONDS = 5.0
+END_SECONDS = 10.0
+
+
+async def adopt(supervisor: Supervisor) -> None:
+    """Storage and nginx by their pid files, servers by the calls that they make."""
+    supervisor.storage.adopt()
+    supervisor.balancer.adopt()
+    named = {
+        identity.pid: path.stem.removeprefix("zope")
+        for path in sorted(supervisor.home.run.glob("zope*.pid"))
+        if (identity := Identity.read(path))
+    }
+    await _all_called(supervisor, set(named))
+    for pid, call in list(supervisor.calls().items()):
+        name = str(call.standing.get("server", ""))
+        if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
+            await _adopt_server(supervisor, supervisor.expect(Worker(process, supervisor.home.server_log(name))), name)
+        named.pop(pid, None)
+    for pid, name in named.items():
+        if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
+            logger.warning("Server %s, pid %d, does not answer and is ended", name, pid)
+            await process.end(signal.SIGKILL, END_SECONDS)
+    for path in supervisor.home.run.glob("zope*.pid"):
+        if Identity.read(path) is None:
+            path.unlink(missing_ok=True)
+
+
+async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
+    """Wait until the processes that are known have called, and give unknown ones the time of a call."""
+    deadline = asyncio.get_running_loop().time() + CALL_SECONDS
+    while not pids <= set(supervisor.calls()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+
+
+async def _adopt_server(supervisor: Supervisor, worker: Worker, name: str) -> None:
+    deployed = name.isdecimal() and int(name) in supervisor.pool.servers
+    if deployed and worker.state == "serving" and supervisor.server(int(name)).state is State.STOPPED:
+        supervisor.server(int(name)).adopt(worker)
+        logger.info("Server %s is adopted: pid %d", name, worker.process.pid)
+    elif deployed and worker.state in ("serving", "leaving"):
+        supervisor.server(int(name)).adopt_leaving(worker)
+    else:  # it never served, or is not asked for any more
+        logger.warning("Server %s, pid %d, is not asked for and is ended", name, worker.process.pid)
+        worker.leave(supervisor.settings.drain_timeout)
+        try:
+            await worker.until("gone", END_SECONDS)
+        except StartError:
+            await worker.process.end(signal.SIGKILL, END_SECONDS)

@@ -1,0 +1,105 @@
+"""nginx's generated files: rendered, verified by nginx itself, and only then put in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from zenwebserver import files
+from zenwebserver.home import Home, make_folder
+from zenwebserver.nginx import binary, certificates, config, control
+from zenwebserver.settings import Settings, load
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that nginx has verified."""
+
+    nginx_conf: str
+    pool_conf: str
+
+
+def read_settings(home: Home) -> Settings:
+    """etc/zenwebserver.conf, with the further keys that the template uses. Raises ZenwebserverError."""
+    return load(home.settings_file, home.path, config.variables(template(home), str(home.nginx_template)))
+
+
+def template(home: Home) -> str:
+    """The admin's template, or the shipped one where the admin has none."""
+    try:
+        return home.nginx_template.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return config.shipped_template()
+
+
+def nginx_binary(settings: Settings) -> Path:
+    return settings.nginx or binary.embedded()
+
+
+async def verified(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> Candidate:
+    """nginx.conf and the pool's file as the settings and the template have them now. Raises ZenwebserverError."""
+    if settings.use_ssl:
+        certificates.check(settings.ssl_cert, settings.ssl_key, datetime.now(UTC), settings.host_names)
+    nginx = nginx_binary(settings)
+    capabilities = await binary.ask(nginx)
+    pool_conf = config.render_pool(servers, settings, capabilities, processors=os.cpu_count() or 1)
+
+    def nginx_conf(pool_conf_path: Path) -> str:
+        return config.render(
+            template(home),
+            template_name=str(home.nginx_template),
+            settings=settings,
+            home=home,
+            capabilities=capabilities,
+            pool_conf=pool_conf_path,
+            user=("root", "root") if os.geteuid() == 0 else None,
+            ipv6=socket.has_dualstack_ipv6(),
+        )
+
+    for folder in config.folders(settings, home):
+        make_folder(folder)
+    with _folder_beside(home) as folder:
+        await _verify(home, nginx, folder, nginx_conf(folder / "pool.conf"), pool_conf)
+    return Candidate(nginx_conf(home.nginx_pool_conf), pool_conf)
+
+
+async def put_pool(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
+    """Write the servers that nginx sends traffic to, verified with the nginx.conf that is in place. Returns if it changed."""
+    nginx = nginx_binary(settings)
+    pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
+    if home.nginx_pool_conf.exists() and home.nginx_pool_conf.read_text(encoding="utf-8") == pool_conf:
+        return False
+    nginx_conf = home.nginx_conf.read_text(encoding="utf-8")
+    with _folder_beside(home) as folder:
+        candidate = nginx_conf.replace(str(home.nginx_pool_conf), str(folder / "pool.conf"))
+        await _verify(home, nginx, folder, candidate, pool_conf)
+    files.replace(home.nginx_pool_conf, pool_conf, keep_previous=True)
+    return True
+
+
+async def verify_in_place(home: Home, settings: Settings) -> None:
+    """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
+    await control.verify(nginx_binary(settings), home, home.nginx_conf)
+
+
+async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:
+    (folder / "pool.conf").write_text(pool_conf, encoding="utf-8")
+    (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8")
+    await control.verify(nginx, home, folder / "nginx.conf")
+
+
+@contextmanager
+def _folder_beside(home: Home) -> Iterator[Path]:
+    """A folder for candidates, in etc/ so that relative includes mean the same."""
+    folder = Path(tempfile.mkdtemp(prefix=".verify-", dir=home.etc))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

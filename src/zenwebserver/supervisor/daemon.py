@@ -1,0 +1,147 @@
+"""The life of the supervisor's process: it begins once in a home, adopts, serves its API, ends when nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from zenwebserver import __version__
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home, make_folder
+from zenwebserver.supervisor import privileges
+from zenwebserver.supervisor.adoption import adopt
+from zenwebserver.supervisor.api import Api
+from zenwebserver.identity import Identity
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
+from zenwebserver.supervisor.switchboard import listen_on
+
+logger = logging.getLogger(__name__)
+
+LOG_BYTES = 10 * 1024 * 1024
+LOG_FILES = 5
+
+
+class RunsAlready(Exception):
+    """Another supervisor holds this home."""
+
+
+def main(home: Home, ready: int) -> int:
+    """Be the supervisor of `home`; what must be known at once is written to the descriptor `ready`. Returns the exit code."""
+    with os.fdopen(ready, "w") as started:
+        try:
+            make_folder(home.path)
+            owner = privileges.become_owner_of(home.path)
+            home.make_folders()
+            lock = take_lock(home)
+            configure_logging(home)
+        except RunsAlready:
+            started.write("running\n")
+            return 0
+        except (OSError, ZenwebserverError) as error:
+            started.write(f"The supervisor cannot start: {error}\n")
+            return 1
+        if owner:
+            logger.info("Started as root; everything runs as %s, the owner of %s", owner, home.path)
+        elif owner_is_root(home.path):
+            logger.warning("Everything runs as root, because root owns %s", home.path)
+        with lock:
+            asyncio.run(live(home, lambda: _say_ready(started)))
+    return 0
+
+
+def _say_ready(started) -> None:  # type: ignore[no-untyped-def]
+    started.write("ready\n")
+    started.close()
+
+
+@contextlib.contextmanager
+def _held(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take_lock(home: Home) -> contextlib.AbstractContextManager[None]:
+    """Held by its descriptor, so it ends with the process. Raises RunsAlready."""
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RunsAlready from None
+    return _held(descriptor)
+
+
+def configure_logging(home: Home) -> None:
+    handler = logging.handlers.RotatingFileHandler(home.supervisor_log, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("uvicorn.access", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.excepthook = lambda *error: logger.critical("The supervisor fails", exc_info=error)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: a signal means `stop` here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def live(home: Home, started: object) -> None:
+    """From adoption to the end."""
+    privileges.become_subreaper()
+    own = Identity.of(os.getpid())
+    assert own
+    own.write(home.pid_file("supervisor"))
+    logger.info("zenwebserver %s, pid %d, home %s", __version__, own.pid, home.path)
+    supervisor = Supervisor(home)
+    supervisor.switchboard.open()
+    with contextlib.suppress(ZenwebserverError):  # a command that needs them says what is wrong with them
+        supervisor.read_settings()
+    with contextlib.suppress(ZenwebserverError):
+        supervisor.read_pool()
+    await adopt(supervisor)
+
+    ending = asyncio.Event()
+
+    def end_if_idle() -> None:
+        if supervisor.idle and not supervisor.changes.current:
+            ending.set()
+
+    api = Api(supervisor, end_if_idle)
+    stops: set[asyncio.Task[None]] = set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(
+            number, lambda: stops.add(asyncio.create_task(_stop(api, supervisor, ending)))
+        )
+    listener = listen_on(home.control_socket)
+    server = _Server(uvicorn.Config(api.app, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    started()  # type: ignore[operator]
+    await ending.wait()
+    home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
+    server.should_exit = True
+    await serving
+    supervisor.switchboard.close()
+    home.pid_file("supervisor").unlink(missing_ok=True)
+    logger.info("Nothing is left to run; the supervisor ends")
+
+
+async def _stop(api: Api, supervisor: Supervisor, ending: asyncio.Event) -> None:
+    logger.info("Told to end by a signal: stopping")
+    await api.operate("stop", {}, Report(lambda _: None))
+    if supervisor.idle:
+        ending.set()

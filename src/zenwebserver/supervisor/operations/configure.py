@@ -1,0 +1,55 @@
+"""configure, verify and reload: nginx's configuration from the settings and the template."""
+
+from __future__ import annotations
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.site import zope_conf
+from zenwebserver.supervisor import configuration
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.start import prepare
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+async def configure(supervisor: Supervisor, report: Report) -> str:
+    """Write etc/nginx.conf; one that nginx rejects replaces nothing."""
+    with report.step("Reading settings"):
+        prepare(supervisor, report)
+    with report.step("Writing nginx.conf"):
+        changed = await supervisor.configure()
+    if not changed:
+        return "Nothing changed"
+    if supervisor.balancer.state is State.RUNNING:
+        return "To put it into effect: zenwebserver reload (or restart)"
+    return "The load balancer is not running; its next start, restart or reload uses it"
+
+
+async def verify(supervisor: Supervisor, report: Report) -> str:
+    """Check settings, template, nginx's configuration and the site's; nothing is changed."""
+    if not supervisor.home.exists():
+        raise ZenwebserverError(f"There is no home at {supervisor.home.path}", hint="To make one: zenwebserver init")
+    with report.step("Verifying settings"):
+        settings = configuration.read_settings(supervisor.home)
+    with report.step("Verifying nginx configuration"):
+        supervisor.read_pool()
+        candidate = await configuration.verified(supervisor.home, settings, supervisor.pool_servers())
+    with report.step("Verifying zope.conf"):
+        zope_conf.read(supervisor.home.zope_conf)
+    if supervisor.home.nginx_conf.exists():
+        if supervisor.home.nginx_conf.read_text(encoding="utf-8") != candidate.nginx_conf:
+            report.note("etc/nginx.conf is older than the settings or the template: zenwebserver configure")
+        with report.step("Verifying etc/nginx.conf"):
+            await configuration.verify_in_place(supervisor.home, settings)
+    return "All is well"
+
+
+async def reload(supervisor: Supervisor, report: Report) -> str:
+    """Have nginx read etc/nginx.conf again, verified first."""
+    if supervisor.balancer.state is not State.RUNNING:
+        raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
+    with report.step("Verifying nginx configuration"):
+        supervisor.read_settings()
+        await configuration.verify_in_place(supervisor.home, supervisor.settings)
+    with report.step("Reloading Load balancer"):
+        await supervisor.balancer.reload()
+    return "Reloaded"

@@ -1,0 +1,71 @@
+"""deploy: change how many servers exist."""
+
+from __future__ import annotations
+
+from zenwebserver.errors import NeedsConsent, ZenwebserverError
+from zenwebserver.pool import Pool, wanted_size
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.start import did_not_come_up, forget_undeployed, prepare, start_storage
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_maximum: bool = False) -> str:
+    """Exactly as many servers exist and run as `size` (n, +n, -n) says."""
+    prepare(supervisor, report)
+    former = supervisor.pool
+    wanted = former.grown(wanted_size(size, len(former.servers))).shrunk(wanted_size(size, len(former.servers)))
+    refuse_too_many(supervisor, former, wanted, above_maximum)
+    forget_undeployed(supervisor)
+    supervisor.record(wanted)
+    await start_storage(supervisor, report)
+    for number in wanted.numbers:
+        server = supervisor.server(number)
+        if server.state is State.RUNNING:
+            continue
+        verb = "Starting" if number in former.servers else "Deploying"
+        try:
+            with report.step(f"{verb} {server.title}"):
+                await supervisor.start_server(server)
+                await supervisor.publish()
+        except ZenwebserverError as error:
+            undeploy_unborn(supervisor, former)
+            raise did_not_come_up(supervisor, server, error) from error
+    await remove_surplus(supervisor, report)
+    if supervisor.balancer.state is not State.RUNNING:
+        report.note("The load balancer is not running: zenwebserver start")
+    return f"{len(wanted.servers)} server{'s'[: len(wanted.servers) != 1]} deployed"
+
+
+def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_maximum: bool) -> None:
+    maximum = supervisor.settings.max_servers
+    for number in wanted.numbers:
+        supervisor.settings.server_address(number)  # raises where its port would be another's
+    if len(wanted.servers) > max(maximum, len(former.servers)) and not above_maximum:
+        raise NeedsConsent(
+            f"{len(wanted.servers)} servers are more than maxServers ({maximum})",
+            hint=f"Nothing was done. Raise maxServers in {supervisor.home.settings_file}, or add --yes.",
+        )
+
+
+def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
+    """New servers that did not come up, or were not tried, do not exist; those that run stay."""
+    alive = {number for number in supervisor.pool.numbers if supervisor.server(number).state is State.RUNNING}
+    kept = {number: attached for number, attached in supervisor.pool.servers.items() if number in alive | set(former.servers)}
+    for number in set(supervisor.pool.servers) - set(kept):
+        del supervisor.servers[number]
+        supervisor.forget_files(str(number))
+    supervisor.record(Pool(kept))
+
+
+async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
+    """Servers that are not asked for: out of the pool, drained, destroyed; the highest first."""
+    surplus = sorted(set(supervisor.servers) - set(supervisor.pool.servers), reverse=True)
+    if not surplus:
+        return
+    with report.step("Taking them out of the pool"):
+        if not await supervisor.publish(wait=True):
+            report.note("Requests in nginx outlasted drainTimeout")
+    for number in surplus:
+        with report.step(f"Removing Server {number}"):
+            await supervisor.destroy_server(number)

@@ -1,0 +1,53 @@
+"""init: make a home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zenwebserver import files, settings
+from zenwebserver.errors import UsageError
+from zenwebserver.home import Home
+from zenwebserver.nginx import config
+from zenwebserver.settings import SettingsError
+from zenwebserver.site.create import create
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+async def init(supervisor: Supervisor, report: Report, *, values: Mapping[str, str] | None = None) -> str:
+    """Make what the home lacks; an existing home is left as it is."""
+    home = supervisor.home
+    if home.exists():
+        refresh_shipped_files(home)
+        return f"The home is there already: {home.path}"
+    make_home(home, report, values or {})
+    return f"The home is made: {home.path}"
+
+
+def make_home(home: Home, report: Report, values: Mapping[str, str]) -> None:
+    """The site, then nginx's template, and the settings last: a home is one when it has settings."""
+    text = settings.with_values(settings.commented_defaults(), values)
+    try:
+        settings.parse(text, home.path, config.variables(config.shipped_template()), source=str(home.settings_file))
+    except SettingsError as error:
+        raise UsageError(error.message, hint=error.hint, detail=error.detail) from error
+    with report.step(f"Creating {home.path}"):
+        home.make_folders()
+        credentials = create(home)
+        refresh_shipped_files(home)
+        files.replace(home.settings_file, text)
+    if credentials:
+        report.event(user=credentials.user, password=credentials.password)
+
+
+def refresh_shipped_files(home: Home) -> None:
+    """The template and the error page, where they are missing or as an earlier version shipped them."""
+    if not home.nginx_template.exists() or config.is_unedited(home.nginx_template.read_text(encoding="utf-8")):
+        _put(home.nginx_template, config.shipped_template())
+    if not home.error_page.exists():
+        _put(home.error_page, config.shipped_error_page())
+
+
+def _put(path, text: str) -> None:  # type: ignore[no-untyped-def]
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        files.replace(path, text)

@@ -1,0 +1,66 @@
+"""attach and detach: which servers nginx sends traffic to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.pool import Pool, parse_targets
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.start import prepare
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[str]) -> str:
+    """Put servers back into the pool."""
+    numbers = _numbers(supervisor, report, targets)
+    for number in numbers:
+        if supervisor.pool.servers[number]:
+            report.note(f"Server {number} is attached already")
+    with report.step(f"Attaching {_names(numbers)}"):
+        supervisor.record(supervisor.pool.with_attached(numbers, True))
+        await supervisor.publish()
+    return _closing(supervisor, "Attached")
+
+
+async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[str], force: bool = False) -> str:
+    """Take servers out of the pool; they go on running, and no nginx worker knows them any more when this ends."""
+    numbers = _numbers(supervisor, report, targets)
+    wanted = supervisor.pool.with_attached(numbers, False)
+    for number in numbers:
+        if not supervisor.pool.servers[number]:
+            report.note(f"Server {number} is detached already")
+    if wanted != supervisor.pool and not force and not _serves_visitors(supervisor, wanted):
+        raise ZenwebserverError(
+            f"Without {_names(numbers)} the pool would be empty",
+            hint="Nothing was done. With --force visitors get the 50x page until a server is attached.",
+        )
+    with report.step(f"Detaching {_names(numbers)}"):
+        supervisor.record(wanted)
+        if not await supervisor.publish(wait=True):
+            report.note("Requests in nginx outlasted drainTimeout")
+    return _closing(supervisor, "Detached")
+
+
+def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> tuple[int, ...]:
+    prepare(supervisor, report)
+    if not targets:
+        raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
+    return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers
+
+
+def _serves_visitors(supervisor: Supervisor, wanted: Pool) -> bool:
+    """Where the site is up, somebody attached must run; where it is down, somebody must be attached."""
+    up = supervisor.balancer.state is State.RUNNING
+    return any(not up or supervisor.servers[number].wanted for number in wanted.attached)
+
+
+def _names(numbers: Sequence[int]) -> str:
+    return "Server " + ", ".join(map(str, numbers))
+
+
+def _closing(supervisor: Supervisor, what: str) -> str:
+    if supervisor.balancer.state is State.RUNNING:
+        return what
+    return f"{what}; the load balancer is not running, so it holds from its next start"

@@ -1,0 +1,113 @@
+"""start: storage, then servers, then the load balancer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.pool import DEFAULT_SIZE, parse_targets
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.server import Server
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
+    """Start what is named and does not run; returns when all of it answers."""
+    prepare(supervisor, report)
+    if not supervisor.pool.servers:
+        supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
+        supervisor.read_pool()
+    wanted = parse_targets(targets, supervisor.pool)
+    forget_undeployed(supervisor)
+    if wanted.servers or wanted.storage:
+        await start_storage(supervisor, report, named=wanted.storage and not wanted.everything)
+    servers = [supervisor.server(number) for number in wanted.servers]
+    failures = await start_servers(supervisor, report, servers)
+    if failures and not any(server.state is State.RUNNING for server in supervisor.servers.values()):
+        raise failures[0]
+    if wanted.loadbalancer:
+        await start_loadbalancer(supervisor, report)
+    else:
+        await supervisor.publish()
+    if failures:
+        raise failures[0]
+    return f"Started: {supervisor.url()}" if supervisor.balancer.state is State.RUNNING else "Started"
+
+
+def prepare(supervisor: Supervisor, report: Report) -> None:
+    """A home, the settings as they are now, and the record of the pool."""
+    if supervisor.home.exists():
+        refresh_shipped_files(supervisor.home)
+    else:
+        make_home(supervisor.home, report, {})
+    supervisor.read_settings()
+    supervisor.read_pool()
+
+
+def forget_undeployed(supervisor: Supervisor) -> None:
+    """Configurations left by a deploy that was interrupted."""
+    for path in supervisor.home.pool_folder.glob("zope*.conf"):
+        name = path.stem.removeprefix("zope")
+        if name.isdecimal() and int(name) not in supervisor.pool.servers and int(name) not in supervisor.servers:
+            supervisor.forget_files(name)
+
+
+async def start_storage(supervisor: Supervisor, report: Report, *, named: bool = False) -> None:
+    if supervisor.storage.state is State.RUNNING:
+        if named:
+            report.note("Storage runs already")
+        return
+    if supervisor.write_storage_conf():
+        with report.step("Starting Storage"):
+            await supervisor.storage.start()
+    elif named:
+        report.note("Storage is not needed: the site's own configuration uses a shared one")
+
+
+async def start_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> list[ZenwebserverError]:
+    """Start those that do not run, as many at a time as there are processors. Returns what failed."""
+    stopped = [server for server in servers if server.state is not State.RUNNING]
+    for server in servers:
+        if server not in stopped:
+            report.note(f"{server.title} runs already")
+    failures: list[ZenwebserverError] = []
+    at_once = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def start_one(server: Server) -> None:
+        async with at_once:
+            try:
+                with report.step(f"Starting {server.title}"):
+                    await supervisor.start_server(server)
+            except ZenwebserverError as error:
+                failures.append(did_not_come_up(supervisor, server, error))
+
+    if stopped and supervisor.is_new():
+        await start_one(stopped.pop(0))
+    if not failures:
+        await asyncio.gather(*(start_one(server) for server in stopped))
+    return failures
+
+
+async def start_loadbalancer(supervisor: Supervisor, report: Report) -> None:
+    balancer = supervisor.balancer
+    if balancer.state is State.RUNNING:
+        report.note("Load balancer runs already")
+        await supervisor.publish()
+        return
+    if not supervisor.home.nginx_conf.exists():
+        await supervisor.configure()
+    await supervisor.publish()
+    with report.step("Starting Load balancer"):
+        await balancer.start()
+
+
+def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError) -> ZenwebserverError:
+    return ZenwebserverError(
+        f"{server.title} did not come up: {error.message}",
+        hint=error.hint or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=error.detail,
+    )

@@ -1,0 +1,115 @@
+"""Processes: spawn, adopt, wait for, end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zenwebserver.identity import Identity
+from zenwebserver.supervisor import privileges
+
+
+class Process:
+    """One process, a child of ours or an adopted one. `exited` is done when it is gone."""
+
+    def __init__(self, identity: Identity, child: subprocess.Popen[bytes] | None = None) -> None:
+        self.identity = identity
+        self.pid = identity.pid
+        self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._child = child
+        self._pidfd = os.pidfd_open(identity.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+
+    @classmethod
+    def spawn(
+        cls,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+        may_bind_low_ports: bool = False,
+    ) -> Process:
+        """Start `arguments` in its own session, its output appended to `log`. Raises OSError."""
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            with privileges.binding_low_ports(may_bind_low_ports):
+                child = subprocess.Popen(
+                    list(arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=folder,
+                    env=None if environment is None else dict(environment),
+                    pass_fds=tuple(descriptors),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(output)
+        identity = Identity.of(child.pid)
+        if identity is None:  # dead already: its pid is still ours, because we have not waited for it
+            identity = Identity(child.pid, 0)
+        return cls(identity, child)
+
+    @classmethod
+    def adopt(cls, identity: Identity) -> Process | None:
+        """A process that somebody else started; None where it ended meanwhile."""
+        try:
+            process = cls(identity)
+        except ProcessLookupError:
+            return None
+        return process if Identity.of(identity.pid) == identity else None
+
+    @property
+    def running(self) -> bool:
+        return not self.exited.done()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; to a process that is gone, nothing is sent."""
+        if self.running:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                pass
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is gone, at most `seconds`. Returns whether it is."""
+        done, _ = await asyncio.wait([self.exited], timeout=seconds)
+        return bool(done)
+
+    async def end(self, number: signal.Signals, seconds: float) -> bool:
+        """Ask it to end with `number`; kill it after `seconds`. Returns whether it ended by itself."""
+        self.signal(number)
+        if await self.wait(seconds):
+            return True
+        self.signal(signal.SIGKILL)
+        await self.wait()
+        return False
+
+    def _reap(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        try:
+            result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:  # adopted: somebody else's child
+            result = None
+        os.close(self._pidfd)
+        how = "ended" if result is None else _how_it_ended(result)
+        if self._child is not None:
+            self._child.returncode = 0 if result is None else result.si_status
+        if not self.exited.done():
+            self.exited.set_result(how)
+
+
+def _how_it_ended(result: os.waitid_result) -> str:
+    if result.si_code == os.CLD_EXITED:
+        return f"ended with exit code {result.si_status}"
+    try:
+        return f"was killed by {signal.Signals(result.si_status).name}"
+    except ValueError:
+        return f"was killed by signal {result.si_status}"

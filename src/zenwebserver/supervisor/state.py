@@ -1,0 +1,47 @@
+"""What is running now, as a value for the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+def snapshot(supervisor: Supervisor) -> dict[str, Any]:
+    """The pool, its servers, storage and the load balancer. Reads only what the supervisor knows."""
+    balancer, storage = supervisor.balancer, supervisor.storage
+    numbers = sorted({*supervisor.pool.servers, *supervisor.servers})
+    return {
+        "home": str(supervisor.home.path),
+        "running": balancer.pid is not None and any(server.pid for server in supervisor.servers.values()),
+        "change": supervisor.changes.current,
+        "url": supervisor.url(),
+        "loadbalancer": {**_part(balancer), "ports": _ports(supervisor, balancer)},
+        "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
+        "servers": [_server(supervisor, number) for number in numbers],
+    }
+
+
+def _server(supervisor: Supervisor, number: int) -> dict[str, Any]:
+    server = supervisor.server(number)
+    host, port = server.address
+    return {
+        "number": number,
+        **_part(server),
+        "host": host,
+        "port": port,
+        "listening": server.state is State.RUNNING,
+        "attached": supervisor.pool.servers.get(number, False),
+        "leaving": sorted(worker.process.pid for worker in server.leaving),
+    }
+
+
+def _part(part: Any) -> dict[str, Any]:
+    return {"state": str(part.state), "pid": part.pid, "reason": part.reason}
+
+
+def _ports(supervisor: Supervisor, balancer: LoadBalancer) -> list[str]:
+    address = supervisor.settings.http_address
+    return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for port in balancer.ports]

@@ -1,0 +1,86 @@
+"""Storage: the ZEO server that makes a site's Data.fs shareable, on a Unix socket of the home."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
+from zenwebserver.supervisor import launch
+from zenwebserver.supervisor.kept_alive import KeptAlive, State
+from zenwebserver.identity import Identity
+from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.worker import tail
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 0.02
+
+
+class Storage(KeptAlive):
+    """One ZEO server; it runs only where the site's own configuration opens a Data.fs itself."""
+
+    def __init__(self, home: Home, python: str) -> None:
+        super().__init__("Storage")
+        self.python = python
+        self._home = home
+        self._pid_file = home.pid_file("storage")
+
+    def adopt(self) -> None:
+        """Take over the one that an earlier supervisor started, if it still runs."""
+        if (identity := Identity.read(self._pid_file)) and (process := Process.adopt(identity)):
+            self._runs(process)
+
+    async def stop(self) -> None:
+        await self._end_revival()
+        self.state = State.STOPPING
+        if self.process:
+            await self.process.end(signal.SIGTERM, STOP_SECONDS)
+        self._clear()
+        self.state, self.reason = State.STOPPED, ""
+
+    async def _boot(self) -> None:
+        log = self._home.storage_log
+        log_start = log.stat().st_size if log.exists() else 0
+        process = Process.spawn(
+            [self.python, "-m", "ZEO.runzeo", "-C", str(self._home.storage_conf)],
+            log=log,
+            folder=self._home.path,
+            environment=launch.environment(self._home),
+        )
+        process.identity.write(self._pid_file)
+        try:
+            await asyncio.wait_for(self._answers(process), START_SECONDS)
+        except BaseException as error:
+            await process.end(signal.SIGKILL, STOP_SECONDS)
+            if isinstance(error, TimeoutError | ProcessLookupError):
+                raise ZenwebserverError(
+                    f"Storage did not start: it {process.exited.result()}",
+                    hint=f"Its log: {log}",
+                    detail=tail(log, log_start),
+                ) from error
+            raise
+        self._home.storage_socket.chmod(0o600)
+        self._runs(process)
+
+    async def _answers(self, process: Process) -> None:
+        """Wait until its socket takes connections, which it announces to nobody. Raises ProcessLookupError if it ends."""
+        while not can_connect(str(self._home.storage_socket)):
+            if await process.wait(LOOK_AGAIN_SECONDS):
+                raise ProcessLookupError
+
+    def _clear(self) -> None:
+        self.process = None
+        self._pid_file.unlink(missing_ok=True)
+
+
+def can_connect(path: str) -> bool:
+    """Whether something listens on the Unix socket `path`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,232 @@
+"""The supervisor's parts and what joins them: the record of the pool, its servers, storage, the load balancer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from zenwebserver import files, pool
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home, make_folder
+from zenwebserver.nginx.config import PoolServer
+from zenwebserver.pool import Pool
+from zenwebserver.settings import Settings, parse
+from zenwebserver.site import zope_conf
+from zenwebserver.supervisor import configuration, launch
+from zenwebserver.supervisor.changes import Changes
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.server import Server
+from zenwebserver.supervisor.storage import Storage
+from zenwebserver.supervisor.switchboard import Call, Switchboard
+from zenwebserver.supervisor.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """What runs in one home. Operations change it, one at a time (`changes`)."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.settings: Settings = parse("", home.path)
+        self.pool = Pool()
+        self.servers: dict[int, Server] = {}
+        self.storage = Storage(home, str(self.settings.python))
+        self.balancer = LoadBalancer(home)
+        self.changes = Changes()
+        self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
+        self.storage_is_lent = False  # storage runs for sessions alone
+        self.switchboard = Switchboard(home.workers_socket, self._answer)
+        self._expected: dict[int, Worker] = {}
+        self._unexpected: dict[int, Call] = {}
+
+    # Settings and the record.
+
+    def read_settings(self) -> None:
+        """Take the settings as they are now. Raises ZenwebserverError; then the former ones stay in force."""
+        self._use(configuration.read_settings(self.home))
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        self.storage.python = str(settings.python)
+        self.balancer.binary = configuration.nginx_binary(settings)
+        self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
+        self.balancer.drain_timeout = settings.drain_timeout
+        for server in self.servers.values():
+            self._set_up(server)
+
+    def read_pool(self) -> None:
+        """Take the record as it is on disk. Raises ZenwebserverError."""
+        self.pool = pool.load(self.home.pool_record)
+        for number in self.pool.numbers:
+            self.server(number)
+
+    def record(self, wanted: Pool) -> None:
+        """What is asked for from now on, whatever happens next."""
+        if wanted != self.pool:
+            pool.save(self.home.pool_record, wanted)
+            self.pool = wanted
+
+    def server(self, number: int) -> Server:
+        """Server `number`, made known where it is not yet."""
+        if number not in self.servers:
+            address = self.settings.server_address(number)
+            self.servers[number] = Server(number, self.home, address, launch=self._launch, given_up=self._give_up)
+            self._set_up(self.servers[number])
+        return self.servers[number]
+
+    def _set_up(self, server: Server) -> None:
+        server.start_timeout = self.settings.start_timeout
+        server.drain_timeout = self.settings.drain_timeout
+        if server.state in (State.STOPPED, State.FAILED):
+            server.address = self.settings.server_address(server.number)
+
+    # The site and its servers.
+
+    def write_server_conf(self, name: str, *, debug: bool = False) -> str | None:
+        """Make etc/zope/zopeNAME.conf and its client home. Returns the former text. Raises ZenwebserverError."""
+        site = zope_conf.read(self.home.zope_conf)
+        client_home = self.home.client_home(name)
+        make_folder(client_home)
+        text = site.server_conf(
+            client_home=client_home, name=f"zope{name}", storage_socket=self.home.storage_socket, debug=debug
+        )
+        path = self.home.server_conf(name)
+        former = path.read_text(encoding="utf-8") if path.exists() else None
+        files.replace(path, text, mode=0o600)  # it holds whatever secrets zope.conf holds
+        return former
+
+    def write_storage_conf(self) -> bool:
+        """Make etc/zope/storage.conf. Returns whether the site needs a storage of ours."""
+        site = zope_conf.read(self.home.zope_conf)
+        if not site.shared_storages:
+            return False
+        for data_file in site.data_files:
+            make_folder(data_file.parent)
+        files.replace(self.home.storage_conf, site.storage_conf(socket=self.home.storage_socket), mode=0o600)
+        return True
+
+    def is_new(self) -> bool:
+        """Whether no server ever opened this site's database: the first one makes it, alone."""
+        site = zope_conf.read(self.home.zope_conf)
+        return (self.home.path / "inituser").exists() or not all(path.exists() for path in site.data_files)
+
+    async def start_server(self, server: Server) -> None:
+        """Start it with the site's configuration as it is now."""
+        self.write_server_conf(server.name)
+        self._set_up(server)
+        await server.start()
+
+    async def exchange_server(self, server: Server) -> None:
+        """Exchange its process; where the new one fails, the former goes on, with its configuration."""
+        former = self.write_server_conf(server.name)
+        try:
+            await server.exchange()
+        except BaseException:
+            if former is not None:
+                files.replace(self.home.server_conf(server.name), former, mode=0o600)
+            raise
+
+    async def destroy_server(self, number: int) -> None:
+        """Drain and end it, and remove what was made for it; a client home that holds something stays."""
+        await self.server(number).stop()
+        del self.servers[number]
+        self.forget_files(str(number))
+
+    def forget_files(self, name: str) -> None:
+        self.home.server_conf(name).unlink(missing_ok=True)
+        folder = self.home.client_home(name)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    async def _launch(self, server: Server) -> Worker:
+        log = self.home.server_log(server.name)
+        log_start = log.stat().st_size if log.exists() else 0
+        process = Process.spawn(
+            launch.arguments(self.home, self.settings, server.name),
+            log=log,
+            folder=self.home.path,
+            environment=launch.environment(self.home),
+        )
+        return self.expect(Worker(process, log, log_start))
+
+    def expect(self, worker: Worker) -> Worker:
+        """The worker's process will call, or has called already."""
+        pid = worker.process.pid
+        if call := self._unexpected.pop(pid, None):
+            worker.answer(call)
+        self._expected[pid] = worker
+        worker.process.exited.add_done_callback(lambda _: self._expected.pop(pid, None))
+        return worker
+
+    def calls(self) -> dict[int, Call]:
+        """Processes that called though nobody here started them: an earlier supervisor did."""
+        return self._unexpected
+
+    def _answer(self, call: Call) -> None:
+        if worker := self._expected.get(call.pid):
+            worker.answer(call)
+        else:
+            self._unexpected[call.pid] = call
+
+    async def _give_up(self, server: Server) -> None:
+        async with self.changes.make(f"taking {server.title} out of the pool"):
+            try:
+                await self.publish()
+            except ZenwebserverError as error:
+                logger.error("%s is still in the pool: %s\n%s", server.title, error.message, error.detail)
+
+    # The load balancer's view of the pool.
+
+    def pool_servers(self, *, without: frozenset[int] = frozenset()) -> list[PoolServer]:
+        """What nginx is told: the servers that run; the detached ones as a comment."""
+        return [
+            PoolServer(number, *self.servers[number].address, attached=self.pool.servers[number])
+            for number in self.pool.numbers
+            if number not in without and number in self.servers and self.servers[number].wanted
+        ]
+
+    async def publish(self, *, without: frozenset[int] = frozenset(), wait: bool = False) -> bool:
+        """Tell nginx which servers run and are attached. With `wait`, until no worker of it knows the former ones.
+
+        Returns False where workers that know them are still there after the drain timeout. Raises ZenwebserverError.
+        """
+        if not self.home.nginx_conf.exists():
+            return True  # the first start writes it
+        changed = await configuration.put_pool(self.home, self.settings, self.pool_servers(without=without))
+        if not changed or self.balancer.state is not State.RUNNING:
+            return True
+        former = await self.balancer.reload()
+        return await self.balancer.workers_gone(former) if wait else True
+
+    async def configure(self) -> bool:
+        """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
+        candidate = await configuration.verified(self.home, self.settings, self.pool_servers())
+        former = self.home.nginx_conf.read_text(encoding="utf-8") if self.home.nginx_conf.exists() else None
+        if not self.home.nginx_pool_conf.exists():
+            files.replace(self.home.nginx_pool_conf, candidate.pool_conf)
+        if candidate.nginx_conf == former:
+            return False
+        files.replace(self.home.nginx_conf, candidate.nginx_conf, keep_previous=True)
+        return True
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing is under way: the supervisor may end."""
+        parts = [self.storage, self.balancer, *self.servers.values()]
+        return all(part.state in (State.STOPPED, State.FAILED) for part in parts) and not self.sessions
+
+    def url(self) -> str:
+        """Where visitors find the site."""
+        settings = self.settings
+        host = "127.0.0.1" if settings.http_address in ("*", "0.0.0.0") else settings.http_address  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        scheme, port = ("https", settings.ssl_port) if settings.use_ssl else ("http", settings.http_port)
+        return f"{scheme}://{host}:{port}/"
+
+
+def owner_is_root(home: Path) -> bool:
+    return os.geteuid() == 0 and home.stat().st_uid == 0

@@ -1,0 +1,89 @@
+"""One process of a server, as the supervisor sees it: it boots, is ready, serves, leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.switchboard import Call
+
+TAIL_LINES = 20
+
+
+class StartError(ZenwebserverError):
+    """A server did not come up; `detail` is the site's traceback, or the last lines of its log."""
+
+
+class Worker:
+    """A process with the call that it made; states as in worker/report.py, and "gone"."""
+
+    def __init__(self, process: Process, log: Path, log_start: int = 0) -> None:
+        self.process = process
+        self.standing: dict[str, Any] = {"state": "starting"}
+        self.listener: socket.socket | None = None
+        self._log = log
+        self._log_start = log_start
+        self._call: Call | None = None
+        self._news = asyncio.Event()
+        process.exited.add_done_callback(lambda _: self._news.set())
+
+    @property
+    def state(self) -> str:
+        return str(self.standing["state"]) if self.process.running else "gone"
+
+    def answer(self, call: Call) -> None:
+        """It called: this is its line from now on."""
+        self._call = call
+        call.listen = self._hear
+        self.listener = call.listener
+        self._hear(call.standing)
+
+    def _hear(self, standing: dict[str, Any]) -> None:
+        self.standing = standing
+        self._news.set()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Let it serve the listening socket."""
+        if self._call:
+            self._call.order("accept", listener)
+
+    def leave(self, timeout: float) -> None:
+        """Let it answer what it has, for at most `timeout` seconds, and end."""
+        if self._call:
+            self._call.order("leave", timeout=timeout)
+
+    async def until(self, state: str, seconds: float) -> None:
+        """Wait until it stands so. Raises StartError where it fails, ends, or takes longer than `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.state != state:
+                    if self.state in ("failed", "gone"):
+                        if self.state == "failed":
+                            await self.process.wait()
+                        raise StartError(self.process.exited.result(), detail=self.last_words())
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise StartError(f"was not {state} after {seconds:g} s", detail=self.last_words()) from None
+
+    def last_words(self) -> str:
+        """Why it failed: its traceback, else the last lines that it logged."""
+        if reason := self.standing.get("reason"):
+            return str(reason).rstrip()
+        return tail(self._log, self._log_start)
+
+
+def tail(log: Path, start: int = 0) -> str:
+    """The last lines of `log` behind byte `start`."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(start, size - 16 * 1024))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-TAIL_LINES:])

@@ -1,0 +1,33 @@
+"""`SITE_PYTHON .../worker '{"server": "1", ...}'`: becomes one Zope server (see server.Order for the argument).
+
+The package is loaded by its path under a name of its own, so that neither our modules nor our dependencies come to stand
+on the site's sys.path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+PACKAGE = "zenwebserver_worker"
+
+
+def load_package() -> None:
+    """Make this folder importable as `zenwebserver_worker`, and drop it from sys.path."""
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec and spec.loader
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    load_package()
+    from zenwebserver_worker import server  # type: ignore[import-not-found]
+
+    sys.exit(server.main(sys.argv[1]))
