@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from echo_upstream import Upstream, serving
+from running_nginx import Balancer, Start, free_port, settings_of, system_nginx, write_configuration
+
+from zenwebserver.home import Home
+from zenwebserver.nginx import binary as binaries
+from zenwebserver.nginx.binary import Capabilities
+from zenwebserver.nginx.config import PoolServer
+
+
+@pytest.fixture(scope="session", params=["embedded", "system"])
+def binary(request: pytest.FixtureRequest) -> Path:
+    """The embedded nginx, and the system's where there is one."""
+    if request.param == "embedded":
+        return binaries.embedded()
+    found = system_nginx()
+    if found is None:
+        pytest.skip("no nginx is installed on this system")
+    return found
+
+
+@pytest.fixture(scope="session")
+def capabilities(binary: Path) -> Capabilities:
+    return asyncio.run(binaries.ask(binary))
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Not below tmp_path, which has the test's name: a home's path has to be short."""
+    return Home.at(tmp_path_factory.mktemp("n") / "home")
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serving() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def start(binary: Path, capabilities: Capabilities, home: Home, upstream: Upstream) -> Iterator[Start]:
+    running: list[Balancer] = []
+
+    def start(
+        text: str = "",
+        servers: Iterable[PoolServer] | None = None,
+        *,
+        template: str = "",
+        address: str = "127.0.0.1",
+        variables: Iterable[str] = (),
+    ) -> Balancer:
+        pool = [PoolServer(1, "127.0.0.1", upstream.port)] if servers is None else list(servers)
+        for _ in range(10):
+            ports = f"httpAddress {address}\nhttpPort {free_port()}\nsslPort {free_port()}\n"
+            settings = settings_of(home, ports + text, variables)
+            write_configuration(home, settings, capabilities, pool, template=template, ipv6=address == "*")
+            balancer = Balancer(binary, home, settings)
+            if balancer.wait_until_it_listens("127.0.0.1" if address == "*" else address):
+                running.append(balancer)
+                return balancer
+            balancer.stop()
+        raise AssertionError("no free port in ten attempts")
+
+    yield start
+    for balancer in running:
+        balancer.stop()
