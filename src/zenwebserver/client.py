@@ -44,7 +44,7 @@ class Client:
     def left_behind(self) -> dict[str, Any]:
         """What runs though no supervisor does, as `status` says it: from pid files whose processes live."""
         deployed = pool.load(self.home.pool_record)
-        servers = [
+        servers: list[dict[str, Any]] = [
             {
                 "number": number,
                 "attached": deployed.servers[number],
@@ -56,7 +56,11 @@ class Client:
         ]
         return {
             "loadbalancer": {"pid": _nginx_pid(self.home), "ports": [], "reason": ""},
-            "storage": {"pid": _pid(self.home.pid_file("storage")), "reason": "", "socket": str(self.home.storage_socket)},
+            "storage": {
+                "pid": _pid(self.home.pid_file("storage")),
+                "reason": "",
+                "socket": str(self.home.storage_socket),
+            },
             "servers": servers,
         }
 

@@ -91,7 +91,9 @@ class Targets:
 SERVER_TARGET = re.compile(r"(?:server)?([0-9]{1,6})")
 
 
-def parse_targets(words: Sequence[str], pool: Pool, allowed: Sequence[str] = ("loadbalancer", "servers", "storage")) -> Targets:
+def parse_targets(
+    words: Sequence[str], pool: Pool, allowed: Sequence[str] = ("loadbalancer", "servers", "storage")
+) -> Targets:
     """The targets that `words` name in `pool`; none named: all. Raises UsageError for an unknown or not deployed one."""
     if not words:
         return Targets("loadbalancer" in allowed, pool.numbers, "storage" in allowed, everything=True)

@@ -45,7 +45,7 @@ def _why(host: str, port: int, error: OSError) -> tuple[str]:
 def holder(port: int) -> str:
     """Who listens on `port`, as "nginx (pid 123)"; empty where nobody does."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
             if not connection.pid:
                 return "a process of another user"
             try:

@@ -10,7 +10,13 @@ from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 
 
 @verb("init")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the new home; may be repeated.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the new home; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing where the home is there already.")
 def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: bool) -> Exit:
     """Make a home without starting it."""
@@ -48,5 +54,3 @@ def reload(client: Client, *, verbose: bool) -> Exit:
     if not client.home.exists() or not client.runs_something():
         raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
     return do(client, "reload", verbose=True)
-
-

@@ -42,7 +42,7 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
     def decorate(function: Callable[..., Exit]) -> click.Command:
         @click.option("-v", "--verbose", is_flag=True, help="Say more.")
         @click.pass_context
-        def command(context: click.Context, verbose: bool, **what: Any) -> None:
+        def command(context: click.Context, /, verbose: bool, **what: Any) -> None:
             sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
 
         command.__doc__ = function.__doc__

@@ -38,7 +38,10 @@ def show_error(error: ZenwebserverError) -> None:
 
 def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]:
     """Show events as they come; returns the last one. Without `verbose`, steps are shown only while they go on."""
-    last: dict[str, Any] = {"error": "The supervisor ended before the work was done", "exit": int(Exit.FAILED)}
+    last: dict[str, Any] = {
+        "error": "The supervisor ended before the work was done",
+        "exit": int(Exit.FAILED),
+    }
     under_way: list[str] = []
     with _spinner(verbose) as spin:
         for event in events:
@@ -110,7 +113,9 @@ def _show_part(title: str, part: dict[str, Any]) -> None:
     listening = bool(part["pid"]) and part.get("listening", True)
     mark(f"{title} status", "[UP]" if listening else "[DOWN]")
     running = f"Running (pid {part['pid']})" if part["pid"] else "Not running"
-    line(f"{running}, {f'Listening ({where})' if listening and where else 'Listening' if listening else 'Not listening'}")
+    line(
+        f"{running}, {f'Listening ({where})' if listening and where else 'Listening' if listening else 'Not listening'}"
+    )
     if part.get("attached") is False:
         line("* Detached from server pool")
     for pid in part.get("leaving", ()):

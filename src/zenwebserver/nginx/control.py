@@ -12,8 +12,11 @@ VERIFY_SECONDS = 60.0
 
 
 def start_arguments(binary: Path, home: Home) -> list[str]:
-    """The command of the master process; in the foreground, so that its parent can watch it."""
-    return [str(binary), "-p", f"{home.path}/", "-c", str(home.nginx_conf), "-g", "daemon off;"]
+    """The command that ends when the master has its ports and goes on in the background.
+
+    In the foreground nginx would ignore the signal for a binary upgrade as long as its parent lives.
+    """
+    return [str(binary), "-p", f"{home.path}/", "-c", str(home.nginx_conf)]
 
 
 def verify_arguments(binary: Path, home: Home, conf: Path) -> list[str]:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 
-from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.identity import Identity
+from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.supervisor import Supervisor
 from zenwebserver.supervisor.worker import StartError, Worker

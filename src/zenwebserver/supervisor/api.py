@@ -68,7 +68,9 @@ class Api:
         task.add_done_callback(self._running.discard)
         return StreamingResponse(_lines(events), media_type="application/x-ndjson")
 
-    async def operate(self, name: str, what: dict[str, Any], report: Report, told: Callable[[], None] = lambda: None) -> None:
+    async def operate(
+        self, name: str, what: dict[str, Any], report: Report, told: Callable[[], None] = lambda: None
+    ) -> None:
         """Do it, as the only change, and tell how it ended."""
         words = " ".join([name, *map(str, what.get("targets", ()))])
         try:
@@ -113,7 +115,7 @@ async def _told(report: Report, work: Awaitable[str], name: str) -> None:
     except OSError as error:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed: {error}", hint="What it had not reached is as it was."))
-    except Exception:  # noqa: BLE001 - a defect of ours: it is told, and logged with all that is known
+    except Exception:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed by a defect of zenwebserver", detail=traceback.format_exc()))
 

@@ -17,10 +17,10 @@ import uvicorn
 from zenwebserver import __version__
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home, make_folder
+from zenwebserver.identity import Identity
 from zenwebserver.supervisor import privileges
 from zenwebserver.supervisor.adoption import adopt
 from zenwebserver.supervisor.api import Api
-from zenwebserver.identity import Identity
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
 from zenwebserver.supervisor.switchboard import listen_on

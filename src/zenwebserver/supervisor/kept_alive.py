@@ -57,6 +57,10 @@ class KeptAlive:
             self.state, self.reason = State.STOPPED, str(error)
             raise
 
+    async def stop(self) -> None:
+        """Returns when it has ended, having finished what it had to do."""
+        raise NotImplementedError
+
     async def _boot(self) -> None:
         """From nothing to running, ending in `_runs`. Leaves nothing behind where it raises."""
         raise NotImplementedError

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import psutil
 
+from zenwebserver import ports
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.nginx import control
-from zenwebserver import ports
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.identity import Identity
+from zenwebserver.nginx import control
+from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.worker import tail
 
@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
+# A former master stays as long as its clients' idle connections: keepalive_min_timeout, 5 s, and some more.
+LEAVING_SECONDS = 15.0
+START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
+ENDED_WELL = "ended with exit code 0"
 
 
 class LoadBalancer(KeptAlive):
@@ -36,11 +40,11 @@ class LoadBalancer(KeptAlive):
         self.drain_timeout = 600.0  # seconds
         self._home = home
         self._log = home.nginx_log / "nginx.out.log"
+        self._leaving: set[Process] = set()
 
     def adopt(self) -> None:
         """Take over the one that an earlier supervisor started, if it still runs."""
-        identity = self._identity()
-        if identity and (process := Process.adopt(identity)):
+        if process := self._named():
             self._runs(process)
 
     async def reload(self) -> set[psutil.Process]:
@@ -52,7 +56,7 @@ class LoadBalancer(KeptAlive):
         former = self._workers(self.process.pid)
         error_log = self._home.nginx_log / "error.log"
         log_start = error_log.stat().st_size if error_log.exists() else 0
-        self.process.signal(signal.SIGHUP)
+        self.process.send(signal.SIGHUP)
         async with _bounded(START_SECONDS, "nginx did not take up its configuration"):
             while not self._workers(self.process.pid) - former:
                 words = [line for line in tail(error_log, log_start).splitlines() if "[emerg]" in line]
@@ -82,20 +86,23 @@ class LoadBalancer(KeptAlive):
         """
         former = self.process
         assert former
+        if self._leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
+            _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
+            if late:
+                await self.reload()
+                return
         log_start = self._log_size()
-        former.signal(signal.SIGUSR2)
+        former.send(signal.SIGUSR2)
         successor = await self._successor(former, log_start)
         self._runs(successor)
-        former.signal(signal.SIGQUIT)
-        self._watch(self._see_off(former))
+        self._let_go(former)
 
     async def stop(self) -> None:
         """nginx answers what it has accepted; what still runs after the drain timeout is cut off."""
         await self._end_revival()
         self.state = State.STOPPING
         if self.process:
-            self.process.signal(signal.SIGQUIT)
-            self._watch(self._see_off(self.process))
+            self._let_go(self.process)
         await self._watches_end()
         await self._end_orphans()
         self._clear()
@@ -110,19 +117,20 @@ class LoadBalancer(KeptAlive):
                     hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
                 )
         log_start = self._log_size()
-        process = Process.spawn(
-            control.start_arguments(self.binary, self._home), log=self._log, folder=self._home.path, may_bind_low_ports=True
+        starter = Process.spawn(
+            control.start_arguments(self.binary, self._home),
+            log=self._log,
+            folder=self._home.path,
+            may_bind_low_ports=True,
         )
-        try:
-            async with _bounded(START_SECONDS, "nginx did not start"):
-                while self._pid() != process.pid or not self._workers(process.pid):
-                    if await process.wait(LOOK_AGAIN_SECONDS):
-                        raise ZenwebserverError(
-                            f"nginx did not start: it {process.exited.result()}", detail=tail(self._log, log_start)
-                        )
-        except BaseException:
-            await process.end(signal.SIGTERM, START_SECONDS)
-            raise
+        if not await starter.wait(START_SECONDS) or starter.exited.result() != ENDED_WELL:
+            await starter.end(signal.SIGKILL, START_SECONDS)
+            raise ZenwebserverError(
+                f"nginx did not start: it {starter.exited.result()}", detail=tail(self._log, log_start)
+            )
+        async with _bounded(START_SECONDS, "nginx wrote no pid file"):
+            while not (process := self._named()):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
         self._runs(process)
 
     async def _successor(self, former: Process, log_start: int) -> Process:
@@ -133,10 +141,8 @@ class LoadBalancer(KeptAlive):
             begun = False
             while True:
                 pid = self._pid()
-                if pid and pid != former.pid and self._workers(pid) and (identity := self._identity()):
-                    process = Process.adopt(identity)
-                    if process:
-                        return process
+                if pid and pid != former.pid and self._workers(pid) and (process := self._named()):
+                    return process
                 begun = begun or before_upgrade.exists()
                 words = tail(self._log, log_start)
                 if "[emerg]" in words or (begun and pid == former.pid and not before_upgrade.exists()):
@@ -144,20 +150,33 @@ class LoadBalancer(KeptAlive):
                 if await former.wait(LOOK_AGAIN_SECONDS):
                     raise ZenwebserverError(f"nginx {former.exited.result()} while it was exchanged")
 
+    def _let_go(self, master: Process) -> None:
+        self._leaving.add(master)
+        master.send(signal.SIGQUIT)
+        self._watch(self._see_off(master))
+
     async def _see_off(self, process: Process) -> None:
         if not await process.wait(self.drain_timeout):
-            logger.warning("nginx, pid %d, still serves requests after the drain timeout; they are cut off", process.pid)
+            logger.warning(
+                "nginx, pid %d, still serves requests after the drain timeout; they are cut off", process.pid
+            )
             await process.end(signal.SIGTERM, START_SECONDS)
+        self._leaving.discard(process)
 
     async def _end_orphans(self) -> None:
-        """Workers whose master was killed go on with its port; they answer what they have and leave."""
-        orphans = [worker for worker in self._orphans() if worker]
+        """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
+        orphans = list(self._orphans())
+        if not orphans:
+            return
+        logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
         for orphan in orphans:
-            orphan.signal(signal.SIGQUIT)
-        if orphans:
-            logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
+            orphan.send(signal.SIGQUIT)
+            self._watch(self._see_off(orphan))
+        async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
+            while any(_listens(orphan) for orphan in orphans):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    def _orphans(self) -> Iterable[Process | None]:
+    def _orphans(self) -> Iterable[Process]:
         for process in psutil.process_iter(["name", "cmdline"]):
             title = " ".join(process.info["cmdline"] or ())
             if process.info["name"] != "nginx" or not title.startswith("nginx: ") or "master process" in title:
@@ -165,7 +184,8 @@ class LoadBalancer(KeptAlive):
             with contextlib.suppress(psutil.Error):
                 if process.cwd() == str(self._home.path) and not self._has_master(process):
                     identity = Identity.of(process.pid)
-                    yield identity and Process.adopt(identity)
+                    if identity and (orphan := Process.adopt(identity)):
+                        yield orphan
 
     @staticmethod
     def _has_master(worker: psutil.Process) -> bool:
@@ -189,16 +209,20 @@ class LoadBalancer(KeptAlive):
         except (OSError, ValueError, IndexError):
             return None
 
-    def _identity(self) -> Identity | None:
-        """The master that the pid file names: nginx writes no start time, but it writes the file right after it started."""
+    def _named(self) -> Process | None:
+        """The master that the pid file names. nginx writes no start time, but it writes the file right after it started."""
         pid = self._pid()
         try:
             master = psutil.Process(pid) if pid else None
-            if master and "master process" in " ".join(master.cmdline()) and str(self._home.nginx_conf) in " ".join(master.cmdline()):
-                return Identity.of(master.pid)
-        except psutil.Error:
-            pass
-        return None
+            command = " ".join(master.cmdline()) if master else ""
+            if not master or "master process" not in command or str(self._home.nginx_conf) not in command:
+                return None
+            if master.create_time() > self._home.nginx_pid.stat().st_mtime + START_TIME_PRECISION:
+                return None
+            identity = Identity.of(master.pid)
+        except (psutil.Error, OSError):
+            return None
+        return Process.adopt(identity) if identity else None
 
     def _log_size(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
@@ -208,9 +232,18 @@ class LoadBalancer(KeptAlive):
 
 
 @contextlib.asynccontextmanager
-async def _bounded(seconds: float, message: str):  # type: ignore[no-untyped-def]
+async def _bounded(seconds: float, message: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         raise ZenwebserverError(f"{message} within {seconds:g} s") from None
+
+
+def _listens(process: Process) -> bool:
+    if not process.running:
+        return False
+    try:
+        return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(process.pid).net_connections("tcp"))
+    except psutil.Error:
+        return False

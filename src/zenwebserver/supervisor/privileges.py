@@ -49,7 +49,11 @@ def become_owner_of(folder: Path) -> str | None:
 @contextlib.contextmanager
 def binding_low_ports(wanted: bool) -> Iterator[None]:
     """What is started inside may bind ports below 1024, where we may hand that on."""
-    raised = wanted and os.geteuid() != 0 and _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0
+    raised = (
+        wanted
+        and os.geteuid() != 0
+        and _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0
+    )
     try:
         yield
     finally:
@@ -74,7 +78,11 @@ def _keep_only(capability: int) -> None:
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
     class Data(ctypes.Structure):
-        _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+        _fields_ = (
+            ("effective", ctypes.c_uint32),
+            ("permitted", ctypes.c_uint32),
+            ("inheritable", ctypes.c_uint32),
+        )
 
     bit = 1 << capability
     sets = (Data * 2)(Data(bit, bit, bit), Data(0, 0, 0))

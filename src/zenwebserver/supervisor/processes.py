@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -69,13 +70,11 @@ class Process:
     def running(self) -> bool:
         return not self.exited.done()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal; to a process that is gone, nothing is sent."""
         if self.running:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
-            except ProcessLookupError:
-                pass
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is gone, at most `seconds`. Returns whether it is."""
@@ -84,10 +83,10 @@ class Process:
 
     async def end(self, number: signal.Signals, seconds: float) -> bool:
         """Ask it to end with `number`; kill it after `seconds`. Returns whether it ended by itself."""
-        self.signal(number)
+        self.send(number)
         if await self.wait(seconds):
             return True
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         await self.wait()
         return False
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from zenwebserver.home import Home
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.ports import bind
+from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.supervisor.worker import Worker
 
 logger = logging.getLogger(__name__)

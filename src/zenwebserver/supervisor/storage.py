@@ -8,9 +8,9 @@ import socket
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.identity import Identity
 from zenwebserver.supervisor import launch
 from zenwebserver.supervisor.kept_alive import KeptAlive, State
-from zenwebserver.identity import Identity
 from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.worker import tail
 

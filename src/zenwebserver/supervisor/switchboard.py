@@ -115,11 +115,16 @@ async def _lines(connection: socket.socket, received: bytes) -> AsyncIterator[by
 
 async def _readable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
     ready = loop.create_future()
-    loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(connection, _set, ready)
     try:
         await ready
     finally:
         loop.remove_reader(connection)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def listen_on(path: Path) -> socket.socket:

@@ -6,10 +6,11 @@ import logging
 import logging.config
 import os
 import sys
+from collections.abc import Iterable
 from configparser import ConfigParser
-from typing import Any, Callable, Dict, Iterable
+from typing import Any, Callable
 
-WSGIApplication = Callable[[Dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LOG_FORMAT = "%(asctime)s %(levelname)s [%(name)s:%(lineno)s][%(threadName)s] %(message)s"
 
@@ -22,7 +23,7 @@ def load(zope_ini: str, zope_conf: str) -> WSGIApplication:
 
     make_wsgi_app = run.make_wsgi_app
 
-    def make_this_server(global_config: Dict[str, str], **_: str) -> WSGIApplication:
+    def make_this_server(global_config: dict[str, str], **_: str) -> WSGIApplication:
         # zope.ini names the site's zope.conf; this server's own is generated from it.
         application: WSGIApplication = make_wsgi_app(global_config, zope_conf)
         return application

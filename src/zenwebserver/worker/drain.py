@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
@@ -79,9 +79,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
-        self.running: Dict[int, Running] = {}
+        self.running: dict[int, Running] = {}
         self.leaving = False
-        self._deadline: Optional[float] = None
+        self._deadline: float | None = None
         super().__init__(
             application,
             map={},
@@ -111,9 +111,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         while not self._is_gone():
             wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
         for request in self.cut_off():
-            logger.warning("Cut off after the drain timeout: %s, running for %.0f s", request.what, time.time() - request.since)
+            logger.warning(
+                "Cut off after the drain timeout: %s, running for %.0f s",
+                request.what,
+                time.time() - request.since,
+            )
 
-    def cut_off(self) -> List[Running]:
+    def cut_off(self) -> list[Running]:
         """The requests that are still running."""
         return sorted(self.running.values(), key=lambda request: request.since)
 

@@ -11,12 +11,13 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
 
 RETRY_SECONDS = 0.2
 LONGEST_ORDER = 64 * 1024  # bytes
 
-TakeOrder = Callable[[Dict[str, Any], Optional[socket.socket]], None]
+TakeOrder = Callable[[dict[str, Any], Optional[socket.socket]], None]
 
 
 class Line(threading.Thread):
@@ -25,11 +26,11 @@ class Line(threading.Thread):
     def __init__(self, path: str, who: Mapping[str, Any], take_order: TakeOrder) -> None:
         super().__init__(name="zenwebserver-report", daemon=True)
         self._path = path
-        self._standing: Dict[str, Any] = dict(who, pid=os.getpid(), state="starting")
+        self._standing: dict[str, Any] = dict(who, pid=os.getpid(), state="starting")
         self._take_order = take_order
-        self._listener: Optional[socket.socket] = None
+        self._listener: socket.socket | None = None
         self._lock = threading.Lock()
-        self._connection: Optional[socket.socket] = None
+        self._connection: socket.socket | None = None
 
     def tell(self, state: str, **details: Any) -> None:
         """Say how this process stands now. Unheard, it is said again at the next call."""
@@ -41,7 +42,7 @@ class Line(threading.Thread):
                 except OSError:
                     self._connection = None
 
-    def keep_listener(self, listener: Optional[socket.socket]) -> None:
+    def keep_listener(self, listener: socket.socket | None) -> None:
         """The socket to hand to the next supervisor; a copy, because the server closes its own when it leaves."""
         with self._lock:
             if self._listener is not None:
@@ -72,7 +73,7 @@ class Line(threading.Thread):
                     self._connection = None
 
     def _take_orders(self, connection: socket.socket) -> None:
-        received, descriptors = b"", []  # type: bytes, List[int]
+        received, descriptors = b"", list[int]()
         while True:
             part, sent, _, _ = socket.recv_fds(connection, LONGEST_ORDER, 1)
             if not part:

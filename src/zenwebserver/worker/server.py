@@ -11,7 +11,7 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from . import application
 from .drain import Server
@@ -47,8 +47,8 @@ class PoolServer:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._orders: queue.SimpleQueue[Tuple[Dict[str, Any], Optional[socket.socket]]] = queue.SimpleQueue()
-        self._server: Optional[Server] = None
+        self._orders: queue.SimpleQueue[tuple[dict[str, Any], socket.socket | None]] = queue.SimpleQueue()
+        self._server: Server | None = None
         self._line = Line(order.supervisor, {"server": order.server, "release": order.release}, self._take_order)
 
     def run(self) -> int:
@@ -74,7 +74,7 @@ class PoolServer:
         self._line.tell("serving")
         server.run()
 
-    def _take_order(self, order: Dict[str, Any], listener: Optional[socket.socket]) -> None:
+    def _take_order(self, order: dict[str, Any], listener: socket.socket | None) -> None:
         """Called in the line's thread."""
         if self._server is None:
             self._orders.put((order, listener))

@@ -5,7 +5,12 @@ from __future__ import annotations
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.start import did_not_come_up, forget_undeployed, prepare, start_storage
+from zenwebserver.supervisor.operations.start import (
+    did_not_come_up,
+    forget_undeployed,
+    prepare,
+    start_storage,
+)
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -51,7 +56,11 @@ def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_ma
 def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
     """New servers that did not come up, or were not tried, do not exist; those that run stay."""
     alive = {number for number in supervisor.pool.numbers if supervisor.server(number).state is State.RUNNING}
-    kept = {number: attached for number, attached in supervisor.pool.servers.items() if number in alive | set(former.servers)}
+    kept = {
+        number: attached
+        for number, attached in supervisor.pool.servers.items()
+        if number in alive | set(former.servers)
+    }
     for number in set(supervisor.pool.servers) - set(kept):
         del supervisor.servers[number]
         supervisor.forget_files(str(number))

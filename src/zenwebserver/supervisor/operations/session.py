@@ -85,5 +85,3 @@ def free_address(supervisor: Supervisor) -> tuple[str, int]:
                 ports.bind(host, port).close()
                 return host, port
         number += 1
-
-
