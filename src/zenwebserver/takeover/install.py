@@ -82,9 +82,7 @@ def _link(home: Home) -> Path:
 
 def _check_command(command: Path) -> None:
     if not (command.is_absolute() and command.is_file() and os.access(command, os.X_OK)):
-        raise ZenwebserverError(
-            f"{command} is not the absolute path of a command.", hint="Nothing was changed."
-        )
+        raise ZenwebserverError(f"{command} is not the absolute path of a command.", hint="Nothing was changed.")
 
 
 def _check_link(link: Path, record: Record, command: Path) -> bool:
@@ -126,8 +124,6 @@ def _switch(record: Record, place: Place) -> None:
     record.note(switched=None)  # its original is about to be replaced
     kept = record.keep(place.path)
     if kept.before != digest(place.former):
-        raise ZenwebserverError(
-            f"{place.path} was changed meanwhile.", hint="It stays as it is. Repeat the command."
-        )
+        raise ZenwebserverError(f"{place.path} was changed meanwhile.", hint="It stays as it is. Repeat the command.")
     record.note(switched=Switched(kept, place.kind, digest(place.switch.text), place.switch.word))
     write(place.path, place.switch.text)

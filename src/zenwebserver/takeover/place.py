@@ -35,7 +35,7 @@ def find_place(home: Home, record: Record, startup_script: Path | None, *, force
     Raises ZenwebserverError where neither names one, or where they name several and `force` is not given.
     """
     daemons = home.etc / "daemons.txt"
-    script = startup_script or home.path / "bin" / "zenoss"
+    script = startup_script.absolute() if startup_script else home.path / "bin" / "zenoss"
     if before := record.entries.switched:
         place = _read(record.path(before.kept.path), before.kind, force=force)
         if place and place.switch.found is Found.ALREADY:
@@ -80,9 +80,7 @@ def _read(path: Path, kind: str, *, force: bool) -> Place | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ZenwebserverError(
-            f"{path} cannot be read: {error.strerror}", hint="Nothing was changed."
-        ) from error
+        raise ZenwebserverError(f"{path} cannot be read: {error.strerror}", hint="Nothing was changed.") from error
     switch = switch_daemons if kind == "daemons" else switch_startup_script
     return Place(path, kind, former, switch(former, force=force))
 

@@ -16,9 +16,7 @@ from zenwebserver.takeover.record import Record
 
 
 class Kind(StrEnum):
-    GENERATED = (
-        "generated"  # a file of zenwebserver's alone: removed, or the one that was there before put back
-    )
+    GENERATED = "generated"  # a file of zenwebserver's alone: removed, or the one that was there before put back
     EDITABLE = "editable"  # a file that the admin may edit: removed only while it is as it was made
     FOLDER = "folder"  # removed when nothing is left in it
     TREE = "tree"  # a folder in which everything is zenwebserver's: removed whole. Never one with data
@@ -71,9 +69,7 @@ def remove_products(record: Record) -> list[str]:
             shutil.rmtree(path)
         elif kind in (Kind.TREE, Kind.FOLDER):
             folders.append(path)
-        elif kind == Kind.EDITABLE and digest_of(path) != record.entries.made_digests.get(
-            name, digest_of(path)
-        ):
+        elif kind == Kind.EDITABLE and digest_of(path) != record.entries.made_digests.get(name, digest_of(path)):
             notes.append(f"{path} stays: it was edited since it was made.")
         elif path.is_symlink() or path.is_file():
             path.unlink()

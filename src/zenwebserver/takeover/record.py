@@ -19,9 +19,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home, make_folder
 from zenwebserver.takeover.original import Metadata, beside, digest, give_to_owner_of, sync_folder
 
-_ABOUT = (
-    "What `zenwebserver install` changed in this home. `zenwebserver uninstall` needs it; leave it as it is."
-)
+_ABOUT = "What `zenwebserver install` changed in this home. `zenwebserver uninstall` needs it; leave it as it is."
 _VERSION = 1
 
 
@@ -73,9 +71,7 @@ class Record:
         self.home = home
         self.folder = home.var / "zenwebserver-install"
         self.file = self.folder / "record.json"
-        self._var_outside = (
-            home.path / ".var.zenwebserver-install"
-        )  # `var` on its way into or out of the home
+        self._var_outside = home.path / ".var.zenwebserver-install"  # `var` on its way into or out of the home
         self.entries = self._read() if self.exists() else Entries()
 
     def exists(self) -> bool:
@@ -137,9 +133,7 @@ class Record:
     def end(self) -> None:
         """Remove the record, and `var` where it came with it and holds nothing else."""
         var = self.home.var
-        if self.name(var) in self.entries.folders and [each.name for each in var.iterdir()] == [
-            self.folder.name
-        ]:
+        if self.name(var) in self.entries.folders and [each.name for each in var.iterdir()] == [self.folder.name]:
             var.rename(self._var_outside)
         else:
             self.file.unlink()

@@ -13,7 +13,7 @@ import re
 from zenwebserver.takeover.shell import shown_only
 from zenwebserver.takeover.switch import OURS, ZOPECTL, Found, Switch, Word, decoded, encoded, with_names
 
-_ZOPE = re.compile(rf"zope(?:[-_]?\d+)?ctl(?:[-_.]?\d+|[-_]\w+)?|{OURS}")
+_ZOPE = re.compile(rf"zope(?:[-_]?\d+)?ctl(?:[-_.]?\d+)?|{OURS}")
 _BEFORE = " \t\r\n\"'`;&|(,{="
 _AFTER = " \t\r\n\"'`;&|),}<>\\"
 _COMMANDS_FOLDER = re.compile(r"(?:\bs?bin|\.|\$\w+|[)}`])[\"']?/$")

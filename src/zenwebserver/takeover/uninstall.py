@@ -32,9 +32,7 @@ def uninstall(home: Home, *, steps: Steps, stop_pool: Callable[[], None] | None 
         record = Record(home)
         if not record.exists():
             record.sweep()
-            return Uninstalled(
-                True, ("zenwebserver is not installed in this home: there is nothing to undo.",)
-            )
+            return Uninstalled(True, ("zenwebserver is not installed in this home: there is nothing to undo.",))
         if stop_pool:
             stop_pool()
         record.note(state=State.UNINSTALLING)
@@ -52,6 +50,9 @@ def uninstall(home: Home, *, steps: Steps, stop_pool: Callable[[], None] | None 
             for name in reversed(record.entries.folders):
                 remove_empty(record.path(name))
             record.end()
+        zopectl = home.path / "bin" / "zopectl"
+        if zopectl.exists():
+            notes.append(f"Nothing was started in its place: `{zopectl} start` does that.")
         return Uninstalled(False, tuple(notes))
 
 
