@@ -14,15 +14,13 @@ from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.nginx.config import PoolServer
 
 
-@pytest.fixture(scope="session", params=["embedded", "system"])
+SYSTEM = system_nginx()
+
+
+@pytest.fixture(scope="session", params=["embedded", "system"] if SYSTEM else ["embedded"])
 def binary(request: pytest.FixtureRequest) -> Path:
     """The embedded nginx, and the system's where there is one."""
-    if request.param == "embedded":
-        return binaries.embedded()
-    found = system_nginx()
-    if found is None:
-        pytest.skip("no nginx is installed on this system")
-    return found
+    return SYSTEM if SYSTEM and request.param == "system" else binaries.embedded()
 
 
 @pytest.fixture(scope="session")
