@@ -13,7 +13,6 @@ from zenwebserver.nginx import binary as binaries
 from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.nginx.config import PoolServer
 
-
 SYSTEM = system_nginx()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ def test_the_command_in_the_hint_makes_a_usable_pair(tmp_path: Path) -> None:
     if done.returncode == 127:
         pytest.skip("openssl is not installed")
     assert done.returncode == 0, done.stderr
-    check(cert, key, NOW + timedelta(minutes=1))
+    check(cert, key, datetime.now(UTC) + timedelta(minutes=1))
 
 
 def test_a_folder_is_no_certificate(tmp_path: Path) -> None:

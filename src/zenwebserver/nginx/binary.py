@@ -12,9 +12,7 @@ from pathlib import Path
 from zenwebserver.errors import ZenwebserverError
 
 OLDEST = (1, 22, 0)
-CHOOSE_ANOTHER = (
-    "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
-)
+CHOOSE_ANOTHER = "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
 ANSWER_SECONDS = 20  # for a loaded machine; it takes milliseconds
 
 # What the configuration cannot do without; all of it is in nginx unless it was left out when it was built.

@@ -119,9 +119,7 @@ def _read(path: Path, what: str, make_new: str) -> bytes:
         hint = f"Give it to the owner of the home, e.g.: chown USER {shlex.quote(str(path))}"
         raise ZenwebserverError(message, hint=hint) from None
     except OSError as error:
-        raise ZenwebserverError(
-            f"The {what} cannot be read: {path}: {error.strerror}", hint=make_new
-        ) from None
+        raise ZenwebserverError(f"The {what} cannot be read: {path}: {error.strerror}", hint=make_new) from None
 
 
 def _bytes(key: PublicKeyTypes) -> bytes:
