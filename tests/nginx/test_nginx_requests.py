@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 from echo_upstream import Request, Response, Upstream
@@ -262,33 +261,6 @@ def test_a_reply_does_not_say_which_software_answers(start: Start, upstream: Ups
     reply = start().ask("/")
     assert "x-powered-by" not in reply.headers
     assert reply.headers["server"] == "nginx"
-
-
-def test_ipv4_and_ipv6_are_served(start: Start, upstream: Upstream) -> None:
-    if not _has_ipv6():
-        pytest.skip("this machine has no IPv6")
-    balancer = start(address="*")
-    for address in ("127.0.0.1", "::1"):
-        assert balancer.ask("/", address=address).status == 200
-    assert upstream.requests[1].headers["x-forwarded-for"] == "::1"
-    reply = balancer.send(b"GET / HTTP/1.0\r\n\r\n", host="::1")
-    assert reply is not None
-    assert upstream.requests[2].path.startswith(f"/VirtualHostBase/http/[::1]:{balancer.port}/")
-
-
-def test_one_ipv6_address_is_served(start: Start) -> None:
-    if not _has_ipv6():
-        pytest.skip("this machine has no IPv6")
-    assert start(address="::1").ask("/", address="::1").status == 200
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def test_custom_includes_stand_in_the_http_and_in_the_server_block(start: Start, upstream: Upstream) -> None:
