@@ -1,4 +1,4 @@
-"""`SITE_PYTHON .../worker '{"server": "1", ...}'`: becomes one Zope server (see server.Order for the argument).
+"""`SITE_PYTHON .../worker '{"server": "1", ...}'`: becomes one Zope server, or a zygote (server.Order, zygote.ZygoteOrder).
 
 The package is loaded by its path under a name of its own, so that neither our modules nor our dependencies come to stand
 on the site's sys.path.
@@ -7,6 +7,7 @@ on the site's sys.path.
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -28,6 +29,6 @@ def load_package() -> None:
 
 if __name__ == "__main__":
     load_package()
-    from zenwebserver_worker import server  # type: ignore[import-not-found]
+    from zenwebserver_worker import server, zygote  # type: ignore[import-not-found]
 
-    sys.exit(server.main(sys.argv[1]))
+    sys.exit((zygote if "zygote" in json.loads(sys.argv[1]) else server).main(sys.argv[1]))

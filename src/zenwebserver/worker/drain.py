@@ -47,9 +47,10 @@ class Task(WSGITask):  # type: ignore[misc]
             super().execute()
         finally:
             del running[ident]
+            self.channel.server.requests += 1
 
     def build_response_header(self) -> bytes:
-        if self.channel.server.leaving:
+        if not self.channel.server.accepting:
             self.set_close_on_finish()
         header: bytes = super().build_response_header()
         return header
@@ -63,9 +64,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """States: made, accepting (`accept_connections`), leaving (`leave`), gone (`run` returns). Both calls belong to the loop's thread."""
+    """States: made, accepting (`accept_connections`), resting (`rest`), leaving (`leave`), gone (`run` returns).
+
+    All these calls belong to the loop's thread.
+    """
 
     channel_class = Channel
+    accepting: bool
 
     def __init__(self, application: Any, listener: socket.socket, threads: int) -> None:
         adjustments = Adjustments(
@@ -80,6 +85,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
         self.running: dict[int, Running] = {}
+        self.requests = 0  # answered so far
         self.leaving = False
         self._deadline: float | None = None
         super().__init__(
@@ -93,15 +99,27 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             bind_socket=False,
         )
 
+    def rest(self) -> None:
+        """Take nothing new for now, and close the connections behind what is answered; a successor serves."""
+        if self.accepting:
+            self.accepting = False
+            self.del_channel(self._map)
+            self.socket.close()
+
+    def accept_again(self, listener: socket.socket) -> None:
+        """The successor did not hold: serve the listening socket once more."""
+        if not self.accepting and not self.leaving:
+            listener.setblocking(False)
+            self.set_socket(listener, self._map)
+            self.accept_connections()
+
     def leave(self, timeout: float) -> None:
         """Take nothing new; `run` returns when all is answered, or after `timeout` seconds."""
         if self.leaving:
             return
+        self.rest()
         self.leaving = True
-        self.accepting = False
         self._deadline = time.monotonic() + timeout
-        self.del_channel(self._map)
-        self.socket.close()
 
     def call(self, function: Any, *arguments: Any) -> None:
         """Have the loop's thread call `function`; from any thread."""

@@ -6,6 +6,7 @@ everything that the next one must know, the listening socket included.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,11 +21,10 @@ LONGEST_ORDER = 64 * 1024  # bytes
 TakeOrder = Callable[[dict[str, Any], Optional[socket.socket]], None]
 
 
-class Line(threading.Thread):
-    """States that a server reports: starting, ready (booted, not accepting), serving, leaving, failed."""
+class Line:
+    """States that a server reports: starting, ready (booted, not accepting), serving, resting, leaving, failed."""
 
     def __init__(self, path: str, who: Mapping[str, Any], take_order: TakeOrder) -> None:
-        super().__init__(name="zenwebserver-report", daemon=True)
         self._path = path
         self._standing: dict[str, Any] = dict(who, pid=os.getpid(), state="starting")
         self._take_order = take_order
@@ -36,11 +36,12 @@ class Line(threading.Thread):
         """Say how this process stands now. Unheard, it is said again at the next call."""
         with self._lock:
             self._standing.update(details, state=state)
-            if self._connection is not None:
-                try:
-                    self._connection.sendall(_encoded(self._standing))
-                except OSError:
-                    self._connection = None
+            self._send(self._standing)
+
+    def mention(self, **news: Any) -> None:
+        """Say something that holds now and need not be said again."""
+        with self._lock:
+            self._send({**self._standing, **news})
 
     def keep_listener(self, listener: socket.socket | None) -> None:
         """The socket to hand to the next supervisor; a copy, because the server closes its own when it leaves."""
@@ -50,15 +51,17 @@ class Line(threading.Thread):
             self._listener = listener and listener.dup()
 
     def run(self) -> None:
+        """Take orders for ever."""
         while True:
-            try:
-                self._call()
-            except OSError:
-                pass  # nobody answers
+            self.call()
             time.sleep(RETRY_SECONDS)
 
-    def _call(self) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    def run_in_thread(self) -> None:
+        threading.Thread(target=self.run, name="zenwebserver-report", daemon=True).start()
+
+    def call(self) -> None:
+        """Call once, and take orders until the supervisor hangs up; returns at once where nobody answers."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(self._path)
             with self._lock:
                 if self._listener is None:
@@ -71,6 +74,18 @@ class Line(threading.Thread):
             finally:
                 with self._lock:
                     self._connection = None
+
+    def close(self) -> None:
+        """In a forked child: this line is its parent's."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _send(self, what: Mapping[str, Any]) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.sendall(_encoded(what))
+            except OSError:
+                self._connection = None
 
     def _take_orders(self, connection: socket.socket) -> None:
         received, descriptors = b"", list[int]()

@@ -9,11 +9,13 @@ import queue
 import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from . import application
+from . import application, stacks, warmup
 from .drain import Server
 from .report import Line
 
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 FOREGROUND_LEAVE_SECONDS = 5
 # Seconds that threads of the site may go on after the last request, before the process ends without them.
 EXIT_SECONDS = 10
+# Seconds between two reports of a server that serves.
+REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Order:
     release: str = ""
     supervisor: str = ""  # the Unix socket to report to; empty: in the foreground, accepting at once
     listener: int = -1  # in the foreground: the descriptor of the bound socket
+    warmup_paths: tuple[str, ...] = ()
+    base: str = "http://localhost:80"  # the site's address as visitors know it
 
 
 def main(argument: str) -> int:
@@ -53,10 +59,13 @@ class PoolServer:
 
     def run(self) -> int:
         """Returns the exit code."""
-        self._line.start()
+        faulthandler.register(signal.SIGUSR1, all_threads=True)  # works even where Python itself is stuck
+        self._line.run_in_thread()
         try:
             site = application.load(self._order.zope_ini, self._order.zope_conf)
-        except BaseException:
+            warmup.check_database()
+            warmup.WarmUp(tuple(self._order.warmup_paths), self._order.base, self._order.threads).run(site)
+        except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
             reason = traceback.format_exc()
             sys.stderr.write(reason)
             self._line.tell("failed", reason=reason)
@@ -72,20 +81,71 @@ class PoolServer:
         self._server = server
         server.accept_connections()
         self._line.tell("serving")
+        threading.Thread(target=self._report, args=(server,), name="zenwebserver-figures", daemon=True).start()
         server.run()
+
+    def _report(self, server: Server) -> None:
+        while True:
+            self._line.mention(figures=figures(server))
+            time.sleep(REPORT_SECONDS)
 
     def _take_order(self, order: dict[str, Any], listener: socket.socket | None) -> None:
         """Called in the line's thread."""
-        if self._server is None:
+        server, what = self._server, order["order"]
+        if server is None:
             self._orders.put((order, listener))
-        elif order["order"] == "leave":
-            self._server.call(self._leave, float(order["timeout"]))
+        elif what == "leave":
+            server.call(self._leave, float(order["timeout"]))
+        elif what == "rest":
+            server.call(self._rest)
+        elif what == "accept":
+            server.call(self._accept_again, listener)
+        elif what == "threads":
+            self._line.mention(threads=stacks.threads(server.running))
+
+    # In the thread of the server's loop.
 
     def _leave(self, timeout: float) -> None:
         assert self._server
         self._server.leave(timeout)
         self._line.keep_listener(None)
         self._line.tell("leaving")
+
+    def _rest(self) -> None:
+        assert self._server
+        self._server.rest()
+        self._line.keep_listener(None)
+        self._line.tell("resting")
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        assert self._server
+        self._server.accept_again(listener)
+        self._line.keep_listener(listener)
+        self._line.tell("serving")
+
+
+def figures(server: Server) -> dict[str, Any]:
+    """Requests answered, memory in bytes, and since when (seconds ago) every thread has been busy with one request."""
+    running = list(server.running.values())
+    full = len(running) >= server.adj.threads
+    return {
+        "requests": server.requests,
+        "memory": _private_memory(),
+        "busy": len(running),
+        "all_busy_seconds": time.time() - max(request.since for request in running) if full else 0.0,
+    }
+
+
+def _private_memory() -> int:
+    """Bytes that this process has for itself, shared pages counted in part (PSS); proc(5), smaps_rollup."""
+    try:
+        with open("/proc/self/smaps_rollup", encoding="ascii") as rollup:
+            for line in rollup:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
 
 
 def run_in_foreground(order: Order) -> int:
@@ -112,3 +172,5 @@ def end() -> int:
     logging.shutdown()
     faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
     return 0
+
+

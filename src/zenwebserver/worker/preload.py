@@ -1,0 +1,110 @@
+"""The site's code and ZCML loaded without its database, so that servers can be forked from it.
+
+The order is that of Zope's own start (Zope2.App.startup), less what opens the database; each server's ordinary start
+then finds all this done.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+
+from . import application
+
+# What an ordinary start imports late; shared memory and time are saved where the site has them.
+ALSO = ("ZEO.ClientStorage", "ZEO.asyncio.client", "paste.deploy", "waitress.server", "ZPublisher.WSGIPublisher")
+
+
+def preload(zope_ini: str, zope_conf: str) -> None:
+    """Load everything but the database. Raises what the site raises."""
+    application.configure_logging(zope_ini)
+    from Zope2.Startup import get_wsgi_starter
+    from Zope2.Startup.run import _set_wsgi_config
+
+    starter = get_wsgi_starter()
+    starter.setConfiguration(_set_wsgi_config(zope_conf).configroot)
+    starter.setupLocale()
+    starter.setupSecurityOptions()
+    starter.setupPublisher()
+    _load_products_and_zcml()
+    for name in ALSO:
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
+
+
+def _load_products_and_zcml() -> None:
+    from AccessControl.SecurityManagement import newSecurityManager, noSecurityManager
+    from AccessControl.users import system
+    from OFS.Application import import_products
+    from Zope2.App.patches import apply_patches
+    from Zope2.App.startup import load_zcml
+
+    apply_patches()
+    import_products()
+    newSecurityManager(None, system)
+    load_zcml()
+    noSecurityManager()
+
+
+def share_memory() -> None:
+    """Keep the garbage collector from touching what the servers share: it would copy the pages."""
+    gc.collect()
+    gc.freeze()
+
+
+class Unsafe(Exception):
+    """What was loaded cannot be forked; the text says why."""
+
+
+def connections() -> set[str]:
+    """The network sockets that this process has open."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def check_fork_safety(before: set[str]) -> None:
+    """Raises Unsafe where loading the site started a thread or left a connection open that `before` did not have."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others:
+        raise Unsafe(f"loading the site started a thread: {', '.join(others)}")
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise Unsafe("loading the site started a thread outside Python")
+    left_open = connections() - before
+    if left_open:
+        raise Unsafe(f"loading the site left a connection open: {', '.join(map(_describe, sorted(left_open)))}")
+
+
+def _describe(target: str) -> str:
+    inode = target.partition("[")[2].rstrip("]")
+    for protocol in ("tcp", "tcp6", "udp", "udp6", "unix"):
+        try:
+            with open(f"/proc/self/net/{protocol}", encoding="utf-8", errors="replace") as table:
+                for line in table:
+                    fields = line.split()
+                    if inode in fields:
+                        return _address(protocol, fields)
+        except OSError:
+            continue
+    return target
+
+
+def _address(protocol: str, fields: list[str]) -> str:
+    if protocol == "unix":
+        return f"unix {fields[7] if len(fields) > 7 else ''}".strip()
+    address, _, port = fields[2].partition(":")
+    if protocol.endswith("6"):
+        return f"{protocol} to port {int(port, 16)}"
+    order = reversed if sys.byteorder == "little" else list
+    octets = order([address[start : start + 2] for start in range(0, 8, 2)])
+    return f"{protocol} to {'.'.join(str(int(octet, 16)) for octet in octets)}:{int(port, 16)}"
