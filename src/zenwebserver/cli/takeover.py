@@ -17,7 +17,6 @@ from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.takeover import Kind, Product
 
-
 # Servers whose logs `uninstall` removes, where there were none before: maxServers by default.
 LOGGED_SERVERS = 30
 

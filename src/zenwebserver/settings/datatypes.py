@@ -184,6 +184,27 @@ class Size(Datatype):
         return text
 
 
+class Memory(Datatype):
+    """Bytes, written as nginx writes sizes."""
+
+    accepts = Size.accepts
+
+    def __call__(self, text: str) -> int:
+        number, unit = re.fullmatch(r"([0-9]*)([a-z]?)", Size()(text).lower(), re.ASCII).groups()  # type: ignore[union-attr]
+        return int(number) * {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}[unit]
+
+
+class URLPaths(Datatype):
+    accepts = "nothing, or paths that begin with `/`, separated by spaces"
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        paths = tuple(dict.fromkeys(text.split()))
+        for each in paths:
+            if not each.startswith("/") or not each.isascii() or not each.isprintable():
+                raise ValueError(f"{each} does not begin with / or is not as it stands in a URL")
+        return paths
+
+
 class CookieNames(Datatype):
     accepts = "names of cookies (letters, digits, `_`, `-`, `.`) separated by spaces, at least one"
 
@@ -210,6 +231,12 @@ server_count = Integer(1, 1000)
 thread_count = Integer(1, 256)
 start_seconds = Integer(1, DAY, "seconds")
 drain_seconds = Integer(0, DAY, "seconds")
+hung_seconds = Integer(0, DAY, "seconds")
+parallel = Integer(0, 1000)
+request_count = Integer(0, 999_999_999)
+memory = Memory()
+preload = Choice(("auto", "off"))
+url_paths = URLPaths()
 read_seconds = Integer(1, DAY, "seconds")
 worker_processes = WorkerProcesses()
 log_level = Choice(("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"))

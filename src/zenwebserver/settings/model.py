@@ -30,6 +30,12 @@ class Settings:
     threads: int
     start_timeout: float
     drain_timeout: float
+    preload: str  # "auto" or "off"
+    warmup_paths: tuple[str, ...]
+    restart_parallel: int  # 0: a quarter of the pool
+    hung_timeout: float  # 0: never
+    max_requests: int  # 0: never
+    max_memory: int  # bytes; 0: never
     python: Path
 
     nginx: Path | None  # None: the embedded one

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from typing import Any
 
 from zenwebserver.identity import Identity
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.supervisor import Supervisor
-from zenwebserver.supervisor.worker import StartError, Worker
+from zenwebserver.supervisor.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -24,23 +26,27 @@ async def adopt(supervisor: Supervisor) -> None:
     supervisor.storage.adopt()
     supervisor.balancer.adopt()
     named = {
-        identity.pid: path.stem.removeprefix("zope")
-        for path in sorted(supervisor.home.run.glob("zope*.pid"))
+        identity.pid: path.stem
+        for pattern in ("zope*.pid", "zygote*.pid")
+        for path in sorted(supervisor.home.run.glob(pattern))
         if (identity := Identity.read(path))
     }
     await _all_called(supervisor, set(named))
-    for pid, call in list(supervisor.calls().items()):
-        name = str(call.standing.get("server", ""))
+    calls = sorted(supervisor.calls().items(), key=lambda call: "zygote" not in call[1].standing)  # zygotes first
+    for pid, call in calls:
         if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
-            await _adopt_server(supervisor, supervisor.expect(Worker(process, supervisor.home.server_log(name))), name)
+            await _adopt_process(supervisor, process, call.standing)
         named.pop(pid, None)
+    supervisor.releases.sort(key=lambda release: int(release.name))
+    await supervisor.retire_releases()
     for pid, name in named.items():
         if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
-            logger.warning("Server %s, pid %d, does not answer and is ended", name, pid)
+            logger.warning("%s, pid %d, does not answer and is ended", name, pid)
             await process.end(signal.SIGKILL, END_SECONDS)
-    for path in supervisor.home.run.glob("zope*.pid"):
-        if Identity.read(path) is None:
-            path.unlink(missing_ok=True)
+    for pattern in ("zope*.pid", "zygote*.pid"):
+        for path in supervisor.home.run.glob(pattern):
+            if Identity.read(path) is None:
+                path.unlink(missing_ok=True)
 
 
 async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
@@ -50,17 +56,37 @@ async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
         await asyncio.sleep(0.05)
 
 
+async def _adopt_process(supervisor: Supervisor, process: Process, standing: dict[str, Any]) -> None:
+    home = supervisor.home
+    if "zygote" in standing:
+        zygote = supervisor.expect(Worker(process, home.log / "zygote.log"))
+        if zygote.state == "ready":
+            _release(supervisor, str(standing["zygote"])).adopt(zygote)
+        else:
+            await process.end(signal.SIGKILL, END_SECONDS)
+        return
+    name = str(standing.get("server", ""))
+    await _adopt_server(supervisor, supervisor.expect(Worker(process, home.server_log(name))), name)
+
+
+def _release(supervisor: Supervisor, name: str) -> Release:
+    for release in supervisor.releases:
+        if release.name == name:
+            return release
+    supervisor.releases.append(Release(name, supervisor.home, supervisor.expect))
+    return supervisor.releases[-1]
+
+
 async def _adopt_server(supervisor: Supervisor, worker: Worker, name: str) -> None:
     deployed = name.isdecimal() and int(name) in supervisor.pool.servers
     if deployed and worker.state == "serving" and supervisor.server(int(name)).state is State.STOPPED:
-        supervisor.server(int(name)).adopt(worker)
+        release = _release(supervisor, str(worker.standing.get("release") or "0"))
+        supervisor.server(int(name)).adopt(worker, release)
         logger.info("Server %s is adopted: pid %d", name, worker.process.pid)
-    elif deployed and worker.state in ("serving", "leaving"):
+    elif deployed and worker.state in ("serving", "resting", "leaving"):
         supervisor.server(int(name)).adopt_leaving(worker)
     else:  # it never served, or is not asked for any more
         logger.warning("Server %s, pid %d, is not asked for and is ended", name, worker.process.pid)
-        worker.leave(supervisor.settings.drain_timeout)
-        try:
-            await worker.until("gone", END_SECONDS)
-        except StartError:
+        worker.order("leave", timeout=supervisor.settings.drain_timeout)
+        if not await worker.process.wait(END_SECONDS):
             await worker.process.end(signal.SIGKILL, END_SECONDS)

@@ -68,6 +68,9 @@ class KeptAlive:
     def _clear(self) -> None:
         """Drop what belongs to a process that is gone for good: its pid file, its listening socket."""
 
+    def _pauses(self) -> None:
+        """The next start is some seconds away."""
+
     async def _given_up(self) -> None:
         """It died too often."""
 
@@ -94,7 +97,9 @@ class KeptAlive:
     async def _revive(self) -> None:
         """Start it again, at once the first time, then after growing pauses, until it runs or died too often."""
         while (pause := self._deaths.record(asyncio.get_running_loop().time())) is not None:
-            await asyncio.sleep(pause)
+            if pause:
+                self._pauses()
+                await asyncio.sleep(pause)
             try:
                 await self._boot()
             except ZenwebserverError as error:

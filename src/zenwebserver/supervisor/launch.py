@@ -1,10 +1,11 @@
-"""What a server process is started with. Builds arguments and environment; runs nothing."""
+"""What processes of the site are started with. Builds arguments and environment; runs nothing."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import zenwebserver
 from zenwebserver.home import Home
@@ -13,26 +14,53 @@ from zenwebserver.settings import Settings
 WORKER = Path(zenwebserver.__file__).parent / "worker"
 
 
-def arguments(home: Home, settings: Settings, name: str) -> list[str]:
-    """The command of a server of the pool, which reports to the supervisor."""
-    return _worker(home, settings, name, threads=settings.threads, supervisor=str(home.workers_socket))
+def order(home: Home, settings: Settings, name: str, *, release: str, warm_up: bool) -> dict[str, Any]:
+    """What a server of the pool is to become (worker/server.py, Order)."""
+    return {
+        "server": name,
+        "release": release,
+        "zope_ini": str(home.zope_ini),
+        "zope_conf": str(home.server_conf(name)),
+        "threads": settings.threads,
+        "supervisor": str(home.workers_socket),
+        "warmup_paths": settings.warmup_paths if warm_up else (),
+        "base": settings.site_url or _local_url(settings),
+    }
 
 
 def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: int) -> list[str]:
-    """The command of a server in the foreground; whoever runs it gives it the listening socket as standard input's neighbour."""
-    return _worker(home, settings, name, threads=threads)
-
-
-def _worker(home: Home, settings: Settings, name: str, **further: object) -> list[str]:
-    order = {
+    """The command of a server in the foreground; whoever runs it adds the listening socket's descriptor."""
+    what = {
         "server": name,
         "zope_ini": str(home.zope_ini),
         "zope_conf": str(home.server_conf(name)),
-        **further,
+        "threads": threads,
     }
-    return [str(settings.python), str(WORKER), json.dumps(order)]
+    return arguments(settings, what)
+
+
+def zygote_arguments(home: Home, settings: Settings, release: str, conf: Path) -> list[str]:
+    """The command of a release's zygote."""
+    what = {
+        "zygote": release,
+        "zope_ini": str(home.zope_ini),
+        "zope_conf": str(conf),
+        "supervisor": str(home.workers_socket),
+    }
+    return arguments(settings, what)
+
+
+def arguments(settings: Settings, what: dict[str, Any]) -> list[str]:
+    """The command of a process in the site's Python that becomes `what`."""
+    return [str(settings.python), str(WORKER), json.dumps(what)]
 
 
 def environment(home: Home) -> dict[str, str]:
     """The environment of the site: ours, and which home it belongs to."""
     return {**os.environ, "ZENHOME": str(home.path), "INSTANCE_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
+
+
+def _local_url(settings: Settings) -> str:
+    name = next((name for name in settings.host_names if not name.startswith("*")), "127.0.0.1")
+    scheme, port = ("https", settings.ssl_port) if settings.use_ssl else ("http", settings.http_port)
+    return f"{scheme}://{name}:{port}"

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.ports import bind
 from zenwebserver.supervisor.kept_alive import KeptAlive, State
-from zenwebserver.supervisor.worker import Worker
+from zenwebserver.supervisor.probe import probe
+from zenwebserver.supervisor.release import Release
+from zenwebserver.supervisor.worker import StartError, Worker
 
 logger = logging.getLogger(__name__)
 
 # Seconds: a booted server needs no longer to answer an order; a leaving one that has answered all ends within this.
 PROMPT = 15.0
+# Seconds for which a dead server's socket goes on listening: a warm successor reads by then what has come in.
+SUCCESSION = 1.0
+# Seconds for which a new process must live on after its first answer.
+PROBATION = 0.3
 
 
 class Server(KeptAlive):
@@ -36,51 +45,102 @@ class Server(KeptAlive):
         self.address = address
         self.start_timeout = 300.0  # seconds
         self.drain_timeout = 600.0  # seconds
+        self.release: Release | None = None
+        self.worker: Worker | None = None
         self.leaving: set[Worker] = set()
-        self._worker: Worker | None = None
         self._pid_file = home.pid_file(f"zope{number}")
         self._launch = launch
         self._tell_given_up = given_up
         self._listener: socket.socket | None = None
         self._exchanging = False
+        self._former: tuple[Worker, Release | None] | None = None  # it rests until the exchange is settled
 
-    async def exchange(self) -> None:
-        """A successor boots while it serves, takes over the listening socket, and only then it leaves.
+    async def exchange(self, release: Release) -> None:
+        """A successor from `release` boots while it serves and takes over the listening socket; then it rests.
 
-        Raises StartError; then the former process goes on serving.
+        `settle` or `go_back` must follow. Raises StartError; then the former process goes on serving.
         """
         if self.state is not State.RUNNING:
+            self.release = release
             return await self.start()
-        former = self._worker
-        self._exchanging = True
+        former, former_release = self.worker, self.release
+        self._exchanging, self.release = True, release
         try:
             await self._boot()
+        except BaseException:
+            self.release = former_release
+            raise
         finally:
             self._exchanging = False
             if self.process is None:
                 self._died()
         self._deaths.forget()
         if former and former.process.running:
-            self._let_go(former)
+            self._former = former, former_release
+            former.order("rest")
+            with contextlib.suppress(StartError):  # it ended, or is stuck: it takes nothing new in any case
+                await former.until("resting", PROMPT)
+        await self._prove()
         return None
+
+    async def _prove(self) -> None:
+        """The new process answers a visitor, and lives on. Raises StartError; `go_back` is the caller's."""
+        worker = self.worker
+        assert worker
+        try:
+            await probe(self.address, self.start_timeout)
+        except OSError as error:
+            if worker.process.running:
+                raise StartError(
+                    f"did not answer: {error or type(error).__name__}", detail=worker.last_words()
+                ) from None
+        if await worker.process.wait(PROBATION):
+            how = worker.process.exited.result()
+            raise StartError(f"{how} after its first request", detail=worker.last_words())
+
+    def settle(self) -> None:
+        """The exchange holds: the former process finishes what it has and ends."""
+        if self._former:
+            self._let_go(self._former[0])
+            self._former = None
+
+    async def go_back(self) -> None:
+        """The exchange does not hold: the former process serves again, and the successor leaves."""
+        if not self._former:
+            return
+        (former, release), successor = self._former, self.worker
+        self._former, self.release = None, release
+        await self._end_revival()
+        self._listener = self._listener or bind(*self.address)
+        former.order("accept", self._listener)
+        try:
+            await former.until("serving", PROMPT)
+        except StartError:
+            await self._boot()  # it died while it rested
+        else:
+            self._serves(former)
+        if successor and successor.process.running:
+            self._let_go(successor)
 
     async def stop(self) -> None:
         """It answers what it has accepted, then it ends; whatever still runs after the drain timeout is cut off."""
         await self._end_revival()
+        self.settle()
         self.state = State.STOPPING
-        if self._worker and self._worker.process.running:
-            self._let_go(self._worker)
+        if self.worker and self.worker.process.running:
+            self._let_go(self.worker)
         await self._watches_end()
         self._clear()
         self.state, self.reason = State.STOPPED, ""
 
-    def adopt(self, worker: Worker) -> None:
+    def adopt(self, worker: Worker, release: Release) -> None:
         """A process that an earlier supervisor started, found serving."""
         self._listener, worker.listener = worker.listener, None
+        self.release = release
         self._serves(worker)
 
     def adopt_leaving(self, worker: Worker) -> None:
-        """A process that is on its way out already."""
+        """A process that is on its way out, or was to be."""
         self._let_go(worker)
 
     async def _boot(self) -> None:
@@ -90,7 +150,7 @@ class Server(KeptAlive):
         try:
             await worker.until("ready", self.start_timeout)
             self._listener = self._listener or bind(*self.address)
-            worker.accept(self._listener)
+            worker.order("accept", self._listener)
             await worker.until("serving", PROMPT)
         except BaseException:
             await worker.process.end(signal.SIGKILL, PROMPT)
@@ -99,21 +159,40 @@ class Server(KeptAlive):
         logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
 
     def _serves(self, worker: Worker) -> None:
-        self._worker = worker
+        self.worker = worker
         worker.process.identity.write(self._pid_file)
         self._runs(worker.process)
 
     def _died(self) -> None:
-        self._stop_listening()
-        if not self._exchanging:
+        if self._exchanging:
+            return  # a successor is under way
+        if self._former:
+            logger.warning("%s: the successor died; the former process serves again", self.title)
+            self._watch(self._go_back_after_death())
+            return
+        warm = self.release is not None and self.release.can_fork
+        if warm:
+            asyncio.get_running_loop().call_later(SUCCESSION, self._stop_listening_unless_running)
+        else:
+            self._stop_listening()
+        super()._died()
+
+    async def _go_back_after_death(self) -> None:
+        try:
+            await self.go_back()
+        except ZenwebserverError as error:
+            logger.error("%s: %s", self.title, error.message)
             super()._died()
+
+    def _pauses(self) -> None:
+        self._stop_listening()
 
     async def _given_up(self) -> None:
         await self._tell_given_up(self)
 
     def _let_go(self, worker: Worker) -> None:
         self.leaving.add(worker)
-        worker.leave(self.drain_timeout)
+        worker.order("leave", timeout=self.drain_timeout)
         self._watch(self._see_off(worker))
 
     async def _see_off(self, worker: Worker) -> None:
@@ -121,6 +200,10 @@ class Server(KeptAlive):
             logger.warning("%s, pid %d, did not leave in time and is killed", self.title, worker.process.pid)
             await worker.process.end(signal.SIGKILL, PROMPT)
         self.leaving.discard(worker)
+
+    def _stop_listening_unless_running(self) -> None:
+        if self.process is None and not self._exchanging:
+            self._stop_listening()
 
     def _stop_listening(self) -> None:
         """Nobody reads: refuse connections, so that nginx goes elsewhere at once."""
@@ -130,5 +213,5 @@ class Server(KeptAlive):
 
     def _clear(self) -> None:
         self._stop_listening()
-        self._worker = self.process = None
+        self.worker = self.process = self.release = None
         self._pid_file.unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from zenwebserver import files, pool
@@ -13,15 +15,15 @@ from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
 from zenwebserver.site import zope_conf
-from zenwebserver.supervisor import configuration, launch
+from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.loadbalancer import LoadBalancer
-from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.storage import Storage
 from zenwebserver.supervisor.switchboard import Call, Switchboard
-from zenwebserver.supervisor.worker import Worker
+from zenwebserver.supervisor.worker import LAST_CALL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Supervisor:
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
         self.switchboard = Switchboard(home.workers_socket, self._answer)
+        self.releases: list[Release] = []  # the newest that has come up is the last
         self._expected: dict[int, Worker] = {}
         self._unexpected: dict[int, Call] = {}
 
@@ -86,14 +89,16 @@ class Supervisor:
 
     # The site and its servers.
 
+    def server_conf(self, name: str, client_home: Path, *, debug: bool = False) -> str:
+        """The site's zope.conf for one process. Raises ZenwebserverError."""
+        return zope_conf.read(self.home.zope_conf).server_conf(
+            client_home=client_home, name=name, storage_socket=self.home.storage_socket, debug=debug
+        )
+
     def write_server_conf(self, name: str, *, debug: bool = False) -> str | None:
         """Make etc/zope/zopeNAME.conf and its client home. Returns the former text. Raises ZenwebserverError."""
-        site = zope_conf.read(self.home.zope_conf)
-        client_home = self.home.client_home(name)
-        make_folder(client_home)
-        text = site.server_conf(
-            client_home=client_home, name=f"zope{name}", storage_socket=self.home.storage_socket, debug=debug
-        )
+        make_folder(self.home.client_home(name))
+        text = self.server_conf(f"zope{name}", self.home.client_home(name), debug=debug)
         path = self.home.server_conf(name)
         former = path.read_text(encoding="utf-8") if path.exists() else None
         files.replace(path, text, mode=0o600)  # it holds whatever secrets zope.conf holds
@@ -114,21 +119,45 @@ class Supervisor:
         site = zope_conf.read(self.home.zope_conf)
         return (self.home.path / "inituser").exists() or not all(path.exists() for path in site.data_files)
 
-    async def start_server(self, server: Server) -> None:
-        """Start it with the site's configuration as it is now."""
+    async def new_release(self) -> Release:
+        """Load the site's code and configuration as they are now. Raises ZenwebserverError; nothing is changed then."""
+        release = Release(str(1 + max((int(each.name) for each in self.releases), default=0)), self.home, self.expect)
+        await release.boot(self.settings, self.server_conf("zygote", self.home.var))
+        self.releases.append(release)
+        return release
+
+    async def retire_releases(self) -> None:
+        """Releases end with their last server."""
+        used = {server.release for server in self.servers.values() if server.release}
+        for release in [each for each in self.releases if each not in used]:
+            self.releases.remove(release)
+            await release.end()
+
+    async def start_server(self, server: Server, release: Release) -> None:
+        """Start it in `release`, with the site's configuration as it is now."""
         self.write_server_conf(server.name)
         self._set_up(server)
+        server.release = release
         await server.start()
 
-    async def exchange_server(self, server: Server) -> None:
-        """Exchange its process; where the new one fails, the former goes on, with its configuration."""
+    async def exchange_server(self, server: Server, release: Release) -> Callable[[], Awaitable[None]]:
+        """Exchange its process for one of `release`. Returns what undoes it, until `server.settle()`.
+
+        Where the new one fails, the former goes on, with its configuration.
+        """
         former = self.write_server_conf(server.name)
-        try:
-            await server.exchange()
-        except BaseException:
+
+        async def undo() -> None:
+            await server.go_back()
             if former is not None:
                 files.replace(self.home.server_conf(server.name), former, mode=0o600)
+
+        try:
+            await server.exchange(release)
+        except BaseException:
+            await undo()
             raise
+        return undo
 
     async def destroy_server(self, number: int) -> None:
         """Drain and end it, and remove what was made for it; a client home that holds something stays."""
@@ -143,15 +172,10 @@ class Supervisor:
             folder.rmdir()
 
     async def _launch(self, server: Server) -> Worker:
-        log = self.home.server_log(server.name)
-        log_start = log.stat().st_size if log.exists() else 0
-        process = Process.spawn(
-            launch.arguments(self.home, self.settings, server.name),
-            log=log,
-            folder=self.home.path,
-            environment=launch.environment(self.home),
-        )
-        return self.expect(Worker(process, log, log_start))
+        assert server.release
+        # What died comes back at once, without its pages made first.
+        warm_up = server.state is not State.REVIVING
+        return await server.release.launch(self.settings, server.name, warm_up=warm_up)
 
     def expect(self, worker: Worker) -> Worker:
         """The worker's process will call, or has called already."""
@@ -159,8 +183,12 @@ class Supervisor:
         if call := self._unexpected.pop(pid, None):
             worker.answer(call)
         self._expected[pid] = worker
-        worker.process.exited.add_done_callback(lambda _: self._expected.pop(pid, None))
+        worker.process.exited.add_done_callback(lambda _: self._forget_later(pid))
         return worker
+
+    def _forget_later(self, pid: int) -> None:
+        """Its last call may still be on its way."""
+        asyncio.get_running_loop().call_later(LAST_CALL_SECONDS, self._expected.pop, pid, None)
 
     def calls(self) -> dict[int, Call]:
         """Processes that called though nobody here started them: an earlier supervisor did."""

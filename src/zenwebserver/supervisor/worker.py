@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.switchboard import Call
 
 TAIL_LINES = 20
+LAST_CALL_SECONDS = 0.5
 
 
 class StartError(ZenwebserverError):
@@ -29,6 +32,8 @@ class Worker:
         self._log_start = log_start
         self._call: Call | None = None
         self._news = asyncio.Event()
+        self.hears: Callable[[dict[str, Any]], None] = lambda _: None
+        self.heard_at = asyncio.get_running_loop().time()
         process.exited.add_done_callback(lambda _: self._news.set())
 
     @property
@@ -43,32 +48,36 @@ class Worker:
         self._hear(call.standing)
 
     def _hear(self, standing: dict[str, Any]) -> None:
-        self.standing = standing
+        self.standing = {**self.standing, **standing}
+        self.heard_at = asyncio.get_running_loop().time()
+        self.hears(standing)
         self._news.set()
 
-    def accept(self, listener: socket.socket) -> None:
-        """Let it serve the listening socket."""
+    def order(self, name: str, listener: socket.socket | None = None, **details: Any) -> None:
+        """Tell it to do something (worker/server.py and worker/zygote.py say what)."""
         if self._call:
-            self._call.order("accept", listener)
-
-    def leave(self, timeout: float) -> None:
-        """Let it answer what it has, for at most `timeout` seconds, and end."""
-        if self._call:
-            self._call.order("leave", timeout=timeout)
+            self._call.order(name, listener, **details)
 
     async def until(self, state: str, seconds: float) -> None:
         """Wait until it stands so. Raises StartError where it fails, ends, or takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while self.state != state:
-                    if self.state in ("failed", "gone"):
-                        if self.state == "failed":
-                            await self.process.wait()
+                    if self.state in ("failed", "unsafe", "gone"):
+                        await self.process.wait()
+                        await self._last_call()
                         raise StartError(self.process.exited.result(), detail=self.last_words())
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             raise StartError(f"was not {state} after {seconds:g} s", detail=self.last_words()) from None
+
+    async def _last_call(self) -> None:
+        """What a process said right before it ended may arrive after its end."""
+        if "reason" not in self.standing:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LAST_CALL_SECONDS)
 
     def last_words(self) -> str:
         """Why it failed: its traceback, else the last lines that it logged."""

@@ -172,5 +172,3 @@ def end() -> int:
     logging.shutdown()
     faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
     return 0
-
-

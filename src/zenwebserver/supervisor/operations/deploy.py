@@ -8,6 +8,7 @@ from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.operations.start import (
     did_not_come_up,
     forget_undeployed,
+    load_release,
     prepare,
     start_storage,
 )
@@ -24,14 +25,19 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
     forget_undeployed(supervisor)
     supervisor.record(wanted)
     await start_storage(supervisor, report)
-    for number in wanted.numbers:
-        server = supervisor.server(number)
-        if server.state is State.RUNNING:
-            continue
+    missing = [each for each in map(supervisor.server, wanted.numbers) if each.state is not State.RUNNING]
+    try:
+        release = await load_release(supervisor, report) if missing else None
+    except ZenwebserverError:
+        undeploy_unborn(supervisor, former)
+        raise
+    for server in missing:
+        assert release
+        number = server.number
         verb = "Starting" if number in former.servers else "Deploying"
         try:
             with report.step(f"{verb} {server.title}"):
-                await supervisor.start_server(server)
+                await supervisor.start_server(server, release)
                 await supervisor.publish()
         except ZenwebserverError as error:
             undeploy_unborn(supervisor, former)

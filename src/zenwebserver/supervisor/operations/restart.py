@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.start import prepare, start_loadbalancer, start_storage
+from zenwebserver.supervisor.operations.start import (
+    load_release,
+    prepare,
+    start_loadbalancer,
+    start_servers,
+    start_storage,
+)
+from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
 
 
 async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
-    """Exchange what runs, start what does not. A server that does not come back ends it, the others untouched."""
+    """Exchange what runs for the code and configuration as they are now, start what does not run.
+
+    Where the new release does not come up, everything old goes on serving.
+    """
     prepare(supervisor, report)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
@@ -28,9 +39,8 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         await restart_storage(supervisor, report)
     elif wanted.servers:
         await start_storage(supervisor, report)
-    for position, number in enumerate(wanted.servers):
-        untouched = wanted.servers[position + 1 :]
-        await restart_server(supervisor, report, supervisor.server(number), untouched)
+    if wanted.servers:
+        await restart_servers(supervisor, report, [supervisor.server(number) for number in wanted.servers])
     if wanted.loadbalancer and not runs:
         await start_loadbalancer(supervisor, report)
     return "Restarted"
@@ -56,18 +66,80 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
         await supervisor.storage.start()
 
 
-async def restart_server(supervisor: Supervisor, report: Report, server: Server, untouched: Sequence[int]) -> None:
-    """Its successor boots while it serves; where it did not run, it is started and put into the pool."""
-    ran = server.state is State.RUNNING
+async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
+    """A new release beside the old one: one server first, then several at a time; all of them, or none."""
+    if not any(server.state is State.RUNNING for server in supervisor.servers.values()):
+        if failures := await start_servers(supervisor, report, servers):
+            raise failures[0]
+        return
+    release = await load_release(supervisor, report, anew=True)
+    exchanges = Exchanges(supervisor, report, release)
     try:
-        with report.step(f"Restarting {server.title}"):
-            await (supervisor.exchange_server(server) if ran else supervisor.start_server(server))
-            await supervisor.publish()
-    except ZenwebserverError as error:
-        still = "the former one goes on serving" if server.state is State.RUNNING else "it is down"
-        others = f"; not restarted: {', '.join(f'server{number}' for number in untouched)}" if untouched else ""
-        raise ZenwebserverError(
-            f"{server.title} did not come back: {error.message} ({still}{others})",
-            hint=error.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-            detail=error.detail,
-        ) from error
+        await exchanges.make(servers[0])
+        for several in batched(servers[1:], at_once(supervisor)):
+            results = await asyncio.gather(*map(exchanges.make, several), return_exceptions=True)
+            for error in results:
+                if isinstance(error, BaseException):
+                    raise error
+        exchanges.check()
+    except BaseException:
+        await exchanges.undo()
+        await supervisor.retire_releases()
+        raise
+    exchanges.settle()
+    await supervisor.publish()
+    await supervisor.retire_releases()
+
+
+def at_once(supervisor: Supervisor) -> int:
+    return supervisor.settings.restart_parallel or max(1, len(supervisor.pool.servers) // 4)
+
+
+def batched(servers: Sequence[Server], size: int) -> Iterator[Sequence[Server]]:
+    for first in range(0, len(servers), size):
+        yield servers[first : first + size]
+
+
+class Exchanges:
+    """The servers of one restart that have been exchanged, and how each goes back."""
+
+    def __init__(self, supervisor: Supervisor, report: Report, release: Release) -> None:
+        self._supervisor = supervisor
+        self._report = report
+        self._release = release
+        self._made: list[tuple[Server, Callable[[], Awaitable[None]]]] = []
+
+    async def make(self, server: Server) -> None:
+        """Its successor boots while it serves; where it did not run, it is started."""
+        try:
+            with self._report.step(f"Restarting {server.title}"):
+                if server.state is State.RUNNING:
+                    self._made.append((server, await self._supervisor.exchange_server(server, self._release)))
+                else:
+                    await self._supervisor.start_server(server, self._release)
+                    await self._supervisor.publish()
+        except ZenwebserverError as error:
+            still = "the former one goes on serving" if server.state is State.RUNNING else "it is down"
+            raise ZenwebserverError(
+                f"{server.title} did not come back: {error.message} ({still}; no server was restarted)",
+                hint=error.hint or f"Its log: {self._supervisor.home.server_log(server.name)}",
+                detail=error.detail,
+            ) from error
+
+    def check(self) -> None:
+        """Every successor still serves. Raises ZenwebserverError."""
+        for server, _ in self._made:
+            if server.release is not self._release or server.state is not State.RUNNING:
+                raise ZenwebserverError(
+                    f"{server.title} died right after its restart; the former ones go on serving",
+                    hint=f"Its log: {self._supervisor.home.server_log(server.name)}",
+                )
+
+    async def undo(self) -> None:
+        if self._made:
+            with self._report.step("Going back to the former release"):
+                await asyncio.gather(*(undo() for _, undo in self._made))
+
+    def settle(self) -> None:
+        for server, _ in self._made:
+            server.settle()

@@ -10,6 +10,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -74,6 +75,9 @@ async def start_servers(supervisor: Supervisor, report: Report, servers: Sequenc
     for server in servers:
         if server not in stopped:
             report.note(f"{server.title} runs already")
+    if not stopped:
+        return []
+    release = await load_release(supervisor, report)
     failures: list[ZenwebserverError] = []
     at_once = asyncio.Semaphore(os.cpu_count() or 1)
 
@@ -81,15 +85,27 @@ async def start_servers(supervisor: Supervisor, report: Report, servers: Sequenc
         async with at_once:
             try:
                 with report.step(f"Starting {server.title}"):
-                    await supervisor.start_server(server)
+                    await supervisor.start_server(server, release)
             except ZenwebserverError as error:
                 failures.append(did_not_come_up(supervisor, server, error))
 
-    if stopped and supervisor.is_new():
+    if supervisor.is_new():
         await start_one(stopped.pop(0))
     if not failures:
         await asyncio.gather(*(start_one(server) for server in stopped))
     return failures
+
+
+async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = False) -> Release:
+    """The release that servers join; loaded where there is none, or `anew`."""
+    await supervisor.retire_releases()
+    if supervisor.releases and not anew:
+        return supervisor.releases[-1]
+    with report.step("Loading the site"):
+        release = await supervisor.new_release()
+    if release.why_ordinary:
+        report.note(f"Servers start the ordinary way: {release.why_ordinary}")
+    return release
 
 
 async def start_loadbalancer(supervisor: Supervisor, report: Report) -> None:

@@ -25,6 +25,7 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
         if server not in running and not wanted.everything:
             report.note(f"{server.title} is stopped already")
     await stop_servers(supervisor, report, running)
+    await supervisor.retire_releases()
     if wanted.storage:
         await stop_part(supervisor.storage, report, named=not wanted.everything)
     return "Stopped"

@@ -1,0 +1,138 @@
+"""A release: the site's code as it was at one start or restart. Warm, its servers are forked from its zygote."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zenwebserver import files
+from zenwebserver.home import Home
+from zenwebserver.identity import Identity
+from zenwebserver.settings import Settings
+from zenwebserver.supervisor import launch
+from zenwebserver.supervisor.processes import Process
+from zenwebserver.supervisor.worker import StartError, Worker
+
+logger = logging.getLogger(__name__)
+
+FORK_SECONDS = 30.0
+END_SECONDS = 10.0
+
+
+class Release:
+    """`zygote` is None where servers start the ordinary way; `why_ordinary` says why, unless that was asked for."""
+
+    def __init__(self, name: str, home: Home, expect: Callable[[Worker], Worker]) -> None:
+        self.name = name
+        self.zygote: Worker | None = None
+        self.why_ordinary = ""
+        self.warm = False
+        self._home = home
+        self._expect = expect
+        self._conf = home.pool_folder / f"release{name}.conf"
+        self._log = home.log / "zygote.log"
+        self._tokens = itertools.count(1)
+        self._forked: dict[int, asyncio.Future[int]] = {}
+
+    async def boot(self, settings: Settings, conf: str) -> None:
+        """Load the site, where it is to be preloaded and that is safe. Raises StartError with the site's traceback."""
+        files.replace(self._conf, conf, mode=0o600)
+        if settings.preload == "off":
+            return
+        try:
+            await self._boot_zygote(settings)
+        except BaseException:
+            self._conf.unlink(missing_ok=True)
+            raise
+
+    async def _boot_zygote(self, settings: Settings) -> None:
+        log_start = self._log.stat().st_size if self._log.exists() else 0
+        process = Process.spawn(
+            launch.zygote_arguments(self._home, settings, self.name, self._conf),
+            log=self._log,
+            folder=self._home.path,
+            environment=launch.environment(self._home),
+        )
+        zygote = self._expect(Worker(process, self._log, log_start))
+        try:
+            await zygote.until("ready", settings.start_timeout)
+        except StartError as error:
+            await process.end(signal.SIGKILL, END_SECONDS)
+            if zygote.standing["state"] != "unsafe":
+                raise StartError(
+                    f"the site could not be loaded: it {error.message}",
+                    hint=f"Its log: {self._log}",
+                    detail=error.detail,
+                ) from error
+            self.why_ordinary = str(zygote.standing["reason"])
+            logger.warning("Release %s: servers start the ordinary way: %s", self.name, self.why_ordinary)
+            return
+        except BaseException:
+            await process.end(signal.SIGKILL, END_SECONDS)
+            raise
+        self.adopt(zygote)
+        logger.info("Release %s is loaded: zygote pid %d", self.name, process.pid)
+
+    def adopt(self, zygote: Worker) -> None:
+        """`zygote` is this release's, and ready."""
+        self.zygote, self.warm = zygote, True
+        zygote.hears = self._hear
+        zygote.process.identity.write(self._home.pid_file(f"zygote{self.name}"))
+
+    @property
+    def can_fork(self) -> bool:
+        return self.zygote is not None and self.zygote.process.running
+
+    async def launch(self, settings: Settings, name: str, *, warm_up: bool) -> Worker:
+        """A process that becomes server `name`. Raises StartError, OSError."""
+        log = self._home.server_log(name)
+        log_start = log.stat().st_size if log.exists() else 0
+        order = launch.order(self._home, settings, name, release=self.name, warm_up=warm_up)
+        if self.warm and not self.can_fork:
+            logger.warning("The zygote of release %s is gone; it is loaded anew", self.name)
+            await self._boot_zygote(settings)
+        if self.can_fork:
+            process = await self._fork(order, log)
+        else:
+            process = Process.spawn(
+                launch.arguments(settings, order),
+                log=log,
+                folder=self._home.path,
+                environment=launch.environment(self._home),
+            )
+        return self._expect(Worker(process, log, log_start))
+
+    async def _fork(self, order: dict[str, Any], log: Path) -> Process:
+        assert self.zygote
+        token = next(self._tokens)
+        self._forked[token] = asyncio.get_running_loop().create_future()
+        self.zygote.order("fork", token=token, server=order, log=str(log))
+        try:
+            pid = await asyncio.wait_for(self._forked[token], FORK_SECONDS)
+        except TimeoutError:
+            raise StartError(f"the zygote of release {self.name} did not fork within {FORK_SECONDS:g} s") from None
+        finally:
+            del self._forked[token]
+        identity = Identity.of(pid)
+        process = Process.adopt(identity) if identity else None
+        if process is None:
+            raise StartError("ended at once after the fork", detail="")
+        return process
+
+    def _hear(self, standing: dict[str, Any]) -> None:
+        waiting = self._forked.get(standing.get("forked", 0))
+        if waiting and not waiting.done():
+            waiting.set_result(int(standing["forked_pid"]))
+
+    async def end(self) -> None:
+        """Its last server is gone."""
+        if self.zygote:
+            await self.zygote.process.end(signal.SIGTERM, END_SECONDS)
+        self._conf.unlink(missing_ok=True)
+        self._home.pid_file(f"zygote{self.name}").unlink(missing_ok=True)
+        logger.info("Release %s has ended", self.name)
