@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
@@ -48,14 +50,15 @@ class Client:
             {
                 "number": number,
                 "attached": deployed.servers[number],
-                "pid": _pid(self.home.pid_file(f"zope{number}")),
                 "reason": "",
                 "leaving": [],
+                **_listening(_pid(self.home.pid_file(f"zope{number}"))),
             }
             for number in deployed.numbers
         ]
+        balancer = _listening(_nginx_pid(self.home))
         return {
-            "loadbalancer": {"pid": _nginx_pid(self.home), "ports": [], "reason": ""},
+            "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
             "storage": {
                 "pid": _pid(self.home.pid_file("storage")),
                 "reason": "",
@@ -153,6 +156,19 @@ class _Connection(http.client.HTTPConnection):
 def _pid(pid_file: Path) -> int | None:
     identity = Identity.read(pid_file)
     return identity.pid if identity else None
+
+
+def _listening(pid: int | None) -> dict[str, Any]:
+    """The process `pid`, and the TCP addresses on which it listens."""
+    addresses: list[tuple[str, int]] = []
+    with contextlib.suppress(psutil.Error):
+        connections = psutil.Process(pid).net_connections("tcp") if pid else []
+        addresses = sorted(
+            (each.laddr.ip, each.laddr.port) for each in connections if each.status == psutil.CONN_LISTEN
+        )
+    ports = sorted({f"{'*' if host in ('0.0.0.0', '::') else host}:{port}" for host, port in addresses})  # noqa: S104
+    first = dict(zip(("host", "port"), addresses[0], strict=True)) if addresses else {}
+    return {"pid": pid, "listening": bool(addresses), "ports": ports, **first}
 
 
 def _nginx_pid(home: Home) -> int | None:

@@ -7,7 +7,9 @@ import logging
 import signal
 from typing import Any
 
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.identity import Identity
+from zenwebserver.pool import Pool
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.release import Release
@@ -23,8 +25,9 @@ END_SECONDS = 10.0
 
 async def adopt(supervisor: Supervisor) -> None:
     """Storage and nginx by their pid files, servers by the calls that they make."""
+    readable = _read_record(supervisor)
     supervisor.storage.adopt()
-    supervisor.balancer.adopt()
+    await supervisor.balancer.adopt()
     named = {
         identity.pid: path.stem
         for pattern in ("zope*.pid", "zygote*.pid")
@@ -32,6 +35,9 @@ async def adopt(supervisor: Supervisor) -> None:
         if (identity := Identity.read(path))
     }
     await _all_called(supervisor, set(named))
+    if not readable:
+        numbers = sorted(int(name[4:]) for name in named.values() if name[4:].isdecimal())
+        supervisor.pool = Pool(dict.fromkeys(numbers, True))
     calls = sorted(supervisor.calls().items(), key=lambda call: "zygote" not in call[1].standing)  # zygotes first
     for pid, call in calls:
         if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
@@ -47,6 +53,17 @@ async def adopt(supervisor: Supervisor) -> None:
         for path in supervisor.home.run.glob(pattern):
             if Identity.read(path) is None:
                 path.unlink(missing_ok=True)
+    supervisor.adopted()
+
+
+def _read_record(supervisor: Supervisor) -> bool:
+    """Whether it is known which servers are asked for; where it is not, those that run are."""
+    try:
+        supervisor.read_pool()
+    except ZenwebserverError as error:
+        logger.error("%s", error.message)
+        return False
+    return True
 
 
 async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:

@@ -21,6 +21,7 @@ from zenwebserver.identity import Identity
 from zenwebserver.supervisor import privileges
 from zenwebserver.supervisor.adoption import adopt
 from zenwebserver.supervisor.api import Api
+from zenwebserver.supervisor.processes import reap_orphans
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
 from zenwebserver.supervisor.switchboard import listen_on
@@ -111,8 +112,6 @@ async def live(home: Home, started: object) -> None:
     supervisor.switchboard.open()
     with contextlib.suppress(ZenwebserverError):  # a command that needs them says what is wrong with them
         supervisor.read_settings()
-    with contextlib.suppress(ZenwebserverError):
-        supervisor.read_pool()
     await adopt(supervisor)
 
     ending = asyncio.Event()
@@ -130,8 +129,10 @@ async def live(home: Home, started: object) -> None:
     listener = listen_on(home.control_socket)
     server = _Server(uvicorn.Config(api.app, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    reaping = asyncio.create_task(reap_orphans())
     started()  # type: ignore[operator]
     await ending.wait()
+    reaping.cancel()
     home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
     server.should_exit = True
     await serving

@@ -42,10 +42,22 @@ class LoadBalancer(KeptAlive):
         self._log = home.nginx_log / "nginx.out.log"
         self._leaving: set[Process] = set()
 
-    def adopt(self) -> None:
-        """Take over the one that an earlier supervisor started, if it still runs."""
+    async def adopt(self) -> None:
+        """Take over the one that an earlier supervisor started, if it still runs; workers it left alone must leave."""
         if process := self._named():
             self._runs(process)
+        else:
+            await self._end_orphans()
+
+    async def claim_ports(self) -> None:
+        """Make sure that the ports are free. Raises ZenwebserverError, which names who has one."""
+        await self._end_orphans()
+        for port in self.ports:
+            if holder := ports.holder(port):
+                raise ZenwebserverError(
+                    f"Port {port} is taken by {holder}",
+                    hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
+                )
 
     async def reload(self) -> set[psutil.Process]:
         """Have nginx read its configuration. Returns the workers that still have the former one.
@@ -109,13 +121,7 @@ class LoadBalancer(KeptAlive):
         self.state, self.reason = State.STOPPED, ""
 
     async def _boot(self) -> None:
-        await self._end_orphans()
-        for port in self.ports:
-            if holder := ports.holder(port):
-                raise ZenwebserverError(
-                    f"Port {port} is taken by {holder}",
-                    hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
-                )
+        await self.claim_ports()
         log_start = self._log_size()
         starter = Process.spawn(
             control.start_arguments(self.binary, self._home),
@@ -123,6 +129,17 @@ class LoadBalancer(KeptAlive):
             folder=self._home.path,
             may_bind_low_ports=True,
         )
+        try:
+            master = await self._master(starter, log_start)
+        except BaseException:
+            await starter.end(signal.SIGKILL, START_SECONDS)
+            if half_started := self._named():
+                await half_started.end(signal.SIGTERM, START_SECONDS)
+            raise
+        self._runs(master)
+
+    async def _master(self, starter: Process, log_start: int) -> Process:
+        """The process that `starter` leaves in the background. Raises ZenwebserverError."""
         if not await starter.wait(START_SECONDS) or starter.exited.result() != ENDED_WELL:
             await starter.end(signal.SIGKILL, START_SECONDS)
             raise ZenwebserverError(
@@ -131,7 +148,7 @@ class LoadBalancer(KeptAlive):
         async with _bounded(START_SECONDS, "nginx wrote no pid file"):
             while not (process := self._named()):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        self._runs(process)
+        return process
 
     async def _successor(self, former: Process, log_start: int) -> Process:
         """The new master, when it has workers."""
@@ -181,8 +198,8 @@ class LoadBalancer(KeptAlive):
             title = " ".join(process.info["cmdline"] or ())
             if process.info["name"] != "nginx" or not title.startswith("nginx: ") or "master process" in title:
                 continue
-            with contextlib.suppress(psutil.Error):
-                if process.cwd() == str(self._home.path) and not self._has_master(process):
+            with contextlib.suppress(psutil.Error, OSError):
+                if Path(process.cwd()).samefile(self._home.path) and not self._has_master(process):
                     identity = Identity.of(process.pid)
                     if identity and (orphan := Process.adopt(identity)):
                         yield orphan

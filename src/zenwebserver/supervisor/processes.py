@@ -10,8 +10,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from zenwebserver.identity import Identity
 from zenwebserver.supervisor import privileges
+
+REAP_SECONDS = 5.0
 
 
 class Process:
@@ -103,6 +107,32 @@ class Process:
             self._child.returncode = 0 if result is None else result.si_status
         if not self.exited.done():
             self.exited.set_result(how)
+
+
+async def reap_orphans() -> None:
+    """What the processes of a site leave behind becomes our child (see `become_subreaper`), and a zombie when it ends.
+
+    A zombie that is seen twice is nobody's: the ends of processes that are known here are noticed at once.
+    """
+    seen: set[psutil.Process] = set()
+    while True:
+        await asyncio.sleep(REAP_SECONDS)
+        zombies = {child for child in psutil.Process().children() if _is_zombie(child)}
+        for zombie in zombies & seen:
+            _reap(zombie.pid)
+        seen = zombies
+
+
+def _reap(zombie: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(zombie, os.WNOHANG)
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _how_it_ended(result: os.waitid_result) -> str:

@@ -137,6 +137,8 @@ class Server(KeptAlive):
         """A process that an earlier supervisor started, found serving."""
         self._listener, worker.listener = worker.listener, None
         self.release = release
+        if self._listener:  # where it listens, whatever the settings say by now
+            self.address = self._listener.getsockname()[:2]
         self._serves(worker)
 
     def adopt_leaving(self, worker: Worker) -> None:

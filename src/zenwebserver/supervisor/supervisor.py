@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from zenwebserver import files, pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home, make_folder
+from zenwebserver.identity import Identity
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
@@ -19,6 +21,7 @@ from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.storage import Storage
@@ -26,6 +29,8 @@ from zenwebserver.supervisor.switchboard import Call, Switchboard
 from zenwebserver.supervisor.worker import LAST_CALL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
+
+STRANGER_SECONDS = 5.0
 
 
 class Supervisor:
@@ -45,6 +50,7 @@ class Supervisor:
         self.releases: list[Release] = []  # the newest that has come up is the last
         self._expected: dict[int, Worker] = {}
         self._unexpected: dict[int, Call] = {}
+        self._adopting = True
 
     # Settings and the record.
 
@@ -194,11 +200,32 @@ class Supervisor:
         """Processes that called though nobody here started them: an earlier supervisor did."""
         return self._unexpected
 
+    def adopted(self) -> None:
+        """What an earlier supervisor left is known."""
+        self._adopting = False
+        for call in self._unexpected.values():
+            self._expect_nothing_of(call)
+
     def _answer(self, call: Call) -> None:
         if worker := self._expected.get(call.pid):
             worker.answer(call)
-        else:
-            self._unexpected[call.pid] = call
+            return
+        self._unexpected[call.pid] = call
+        if not self._adopting:
+            self._expect_nothing_of(call)
+
+    def _expect_nothing_of(self, call: Call) -> None:
+        """A zygote tells in a moment that it has forked this one; else it was booting when the supervisor died."""
+        asyncio.get_running_loop().call_later(STRANGER_SECONDS, self._send_away, call)
+
+    def _send_away(self, call: Call) -> None:
+        if self._unexpected.get(call.pid) is not call:
+            return
+        del self._unexpected[call.pid]
+        logger.warning("Process %d is nobody's and is ended: %s", call.pid, call.standing)
+        call.order("leave", timeout=self.settings.drain_timeout)
+        if "zygote" in call.standing and (identity := Identity.of(call.pid)) and (zygote := Process.adopt(identity)):
+            zygote.send(signal.SIGTERM)
 
     async def _give_up(self, server: Server) -> None:
         async with self.changes.make(f"taking {server.title} out of the pool"):

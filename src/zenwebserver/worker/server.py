@@ -67,8 +67,8 @@ class PoolServer:
             warmup.WarmUp(tuple(self._order.warmup_paths), self._order.base, self._order.threads).run(site)
         except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
             reason = traceback.format_exc()
+            self._line.tell("failed", reason=reason)  # first: the disk of the log may be full
             sys.stderr.write(reason)
-            self._line.tell("failed", reason=reason)
             return 1
         self._line.tell("ready")
         order, listener = self._orders.get()

@@ -24,12 +24,20 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         supervisor.read_pool()
     wanted = parse_targets(targets, supervisor.pool)
     forget_undeployed(supervisor)
+    if wanted.loadbalancer and not supervisor.balancer.wanted:
+        await supervisor.balancer.claim_ports()
+    storage_ran = supervisor.storage.state is State.RUNNING
     if wanted.servers or wanted.storage:
         await start_storage(supervisor, report, named=wanted.storage and not wanted.everything)
     servers = [supervisor.server(number) for number in wanted.servers]
-    failures = await start_servers(supervisor, report, servers)
-    if failures and not any(server.state is State.RUNNING for server in supervisor.servers.values()):
-        raise failures[0]
+    try:
+        failures = await start_servers(supervisor, report, servers)
+        if failures and not any(server.wanted for server in supervisor.servers.values()):
+            raise failures[0]
+    except ZenwebserverError:
+        if not storage_ran:
+            await supervisor.storage.stop()
+        raise
     if wanted.loadbalancer:
         await start_loadbalancer(supervisor, report)
     else:

@@ -1,0 +1,103 @@
+"""The supervisor can die: the site goes on, and the next supervisor takes everything over."""
+
+from __future__ import annotations
+
+from harness import Site, wait_until
+from load import Load
+from seen import pids, stored
+
+PARTS = ("zope1", "zope2", "storage", "nginx")
+
+
+def test_the_pool_goes_on_without_its_supervisor_and_the_next_one_adopts_it(running: Site) -> None:
+    before = pids(running, *PARTS)
+    status = running.ok("status", "-v").out
+    with Load(running.port, clients=8) as load:
+        load.wait_for(30)
+        running.kill("supervisor")
+        load.wait_for(30)
+        alone = running.run("status", "-v")
+        assert (alone.code, alone.out) == (0, status)
+        assert "The supervisor is not running" in alone.err
+        assert running.ok("status").out == f"program running; pid={before['nginx']}\n"
+
+        assert "Server 1 runs already" in running.ok("start").out
+        assert pids(running, *PARTS) == before
+        assert running.ok("status", "-v").out == status
+
+        killed = running.kill("zope1")
+        wait_until(lambda: running.run("status", "-v").out.count("[UP]") == 4, "server 1 is back")
+        assert running.pid("zope1") != killed
+        failures = list(load.outcome.failures)  # of the killed server alone
+        assert all("POST 502" in failure for failure in failures)
+
+        running.ok("restart")
+        running.ok("deploy", "+1")
+        load.wait_for(30)
+        assert load.outcome.failures == failures
+    assert load.outcome.stored <= set(stored(running))
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_whatever_command_comes_next_finds_what_runs(running: Site) -> None:
+    with Load(running.port, clients=4) as load:
+        for command in ("attach 2", "detach 1", "attach 1", "restart server1", "deploy 1"):
+            before = pids(running, "zope1", "storage", "nginx")
+            load.wait_for(20)
+            running.kill("supervisor")
+            running.ok(*command.split())
+            after = pids(running, "zope1", "storage", "nginx")
+            assert {name for name in before if before[name] != after[name]} == (
+                {"zope1"} if command == "restart server1" else set()
+            )
+        load.wait_for(20)
+    assert load.outcome.failures == []
+    assert stored(running) == dict.fromkeys(load.outcome.stored, 1)
+    running.kill("supervisor")
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_a_server_that_was_booting_when_the_supervisor_died_does_not_stay(running: Site) -> None:
+    deploying = running.popen("deploy", "+1")
+    wait_until(lambda: len(worker_pids(running)) == 3, "the third server boots")
+    running.kill("supervisor")
+    assert deploying.wait(30) == 1
+    running.ok("start", "server1")
+    running.ok("start")
+    parts = running.run("status", "-v").out.count("[UP]")
+    wait_until(lambda: len(worker_pids(running)) == parts - 2, "only what is asked for runs")  # - nginx, storage
+
+
+def worker_pids(site: Site) -> set[int]:
+    return {process.pid for process in site.processes() if process.name().startswith("zope")}
+
+
+def test_after_the_death_of_everything_a_start_is_like_any_other(running: Site) -> None:
+    with Load(running.port, clients=4) as load:
+        load.wait_for(100)
+    for process in running.processes():
+        process.kill()
+    wait_until(lambda: not running.processes(), "all are dead")
+    assert (running.home / "var/run/supervisor.pid").exists()
+    assert (running.home / "var/run/supervisor.sock").exists()
+
+    dead = running.run("status")
+    assert (dead.code, dead.out) == (1, "not running\n")
+    assert running.run("status", "-v").out.count("[DOWN]") >= 3
+    running.ok("start")
+    assert stored(running) == dict.fromkeys(load.outcome.stored, 1)
+    assert running.post("/store", "id=after").status == 200
+    assert len(worker_pids(running)) == 2
+    assert sum("nginx: master" in " ".join(process.cmdline()) for process in running.processes()) == 1
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_of_two_starts_at_once_one_supervisor_comes(site: Site) -> None:
+    both = [site.popen("start") for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    supervisors = [process for process in site.processes() if "zenwebserver.supervisor" in " ".join(process.cmdline())]
+    assert [process.pid for process in supervisors] == [site.pid("supervisor")]
+    assert len(worker_pids(site)) == 2
