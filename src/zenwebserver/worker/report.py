@@ -75,6 +75,12 @@ class Line:
                 with self._lock:
                     self._connection = None
 
+    def say_goodbye(self) -> None:
+        """Call only to say how this process stands, and hang up."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(self._path)
+            connection.sendall(_encoded(self._standing))
+
     def close(self) -> None:
         """In a forked child: this line is its parent's."""
         if self._connection is not None:

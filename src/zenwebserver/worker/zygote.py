@@ -57,7 +57,7 @@ class Zygote:
 
     def _give_up(self, state: str, reason: str) -> int:
         self._line.tell(state, reason=reason)
-        self._line.call()
+        self._line.say_goodbye()
         return 1
 
     def _take_order(self, order: dict[str, Any], _: socket.socket | None) -> None:

@@ -14,6 +14,7 @@ from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.supervisor.worker import StartError
 
 
 async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
@@ -109,8 +110,12 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
     await supervisor.retire_releases()
     if supervisor.releases and not anew:
         return supervisor.releases[-1]
-    with report.step("Loading the site"):
-        release = await supervisor.new_release()
+    try:
+        with report.step("Loading the site"):
+            release = await supervisor.new_release()
+    except StartError as error:
+        serves = "; what ran before goes on serving" if supervisor.releases else ""
+        raise StartError(f"{error.message}{serves}", hint=error.hint, detail=error.detail) from error
     if release.why_ordinary:
         report.note(f"Servers start the ordinary way: {release.why_ordinary}")
     return release
