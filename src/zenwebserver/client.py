@@ -43,6 +43,38 @@ class Client:
         except (OSError, http.client.HTTPException):
             return None
 
+    def threads(self, number: int) -> list[dict[str, Any]]:
+        """What each thread of a server does now. Raises ZenwebserverError."""
+        answer = self._ask("GET", f"/servers/{number}/threads")
+        if "error" in answer:
+            raise ZenwebserverError(f"Server {number}: {answer['error']}", hint=answer.get("hint", ""))
+        threads: list[dict[str, Any]] = answer["threads"]
+        return threads
+
+    def upgrade(self) -> None:
+        """Replace the supervisor by the one that is installed now; what runs goes on. Raises ZenwebserverError."""
+        self._ask("POST", "/upgrade")
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while _is_locked(self.home.lock_file):
+            if time.monotonic() > deadline:
+                raise ZenwebserverError(
+                    "The former supervisor does not end",
+                    hint=f"Its log: {self.home.supervisor_log}; what runs goes on.",
+                )
+            time.sleep(LOOK_AGAIN_SECONDS)
+        start_supervisor(self.home)
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+            try:
+                connection.request(method, path)
+                answer: dict[str, Any] = json.load(connection.getresponse())
+            except (OSError, http.client.HTTPException) as error:
+                raise ZenwebserverError(
+                    f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
+                ) from error
+            return answer
+
     def left_behind(self) -> dict[str, Any]:
         """What runs though no supervisor does, as `status` says it: from pid files whose processes live."""
         deployed = pool.load(self.home.pool_record)

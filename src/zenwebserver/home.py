@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 
-# A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest name below the home is var/run/supervisor.sock.
+# A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
 
 

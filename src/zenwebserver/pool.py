@@ -1,6 +1,6 @@
 """Which servers are asked for, which of them are attached, and what the words of a command mean.
 
-Pure, but for reading and writing the record: etc/zope/pool.json is what the admin asked for, whatever runs at the moment.
+Pure, but for reading and writing the record: etc/zope/pool.json is what the admin asked for, whatever runs now.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def load(record: Path) -> Pool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZenwebserverError(
             f"The pool's record cannot be read: {record}: {error}",
-            hint='Repair it, e.g. {"servers": {"1": {"attached": true}}}, or move it away and deploy again. Nothing was changed.',
+            hint='Repair it, e.g. {"servers": {"1": {"attached": true}}}, or move it away and deploy again. '
+            "Nothing was changed.",
         ) from error
 
 
@@ -94,7 +95,7 @@ SERVER_TARGET = re.compile(r"(?:server)?([0-9]{1,6})")
 def parse_targets(
     words: Sequence[str], pool: Pool, allowed: Sequence[str] = ("loadbalancer", "servers", "storage")
 ) -> Targets:
-    """The targets that `words` name in `pool`; none named: all. Raises UsageError for an unknown or not deployed one."""
+    """The targets that `words` name in `pool`; none named: all. Raises UsageError for an unknown one."""
     if not words:
         return Targets("loadbalancer" in allowed, pool.numbers, "storage" in allowed, everything=True)
     targets = Targets()

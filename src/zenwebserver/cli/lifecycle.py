@@ -42,13 +42,17 @@ def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 
 @verb("status")
 @targets_argument
-def status(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@click.option("--json", "as_json", is_flag=True, help="All that is known, as JSON.")
+def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: bool) -> Exit:
     """Show what runs; the exit code is 0 when the load balancer and a server run."""
     state = client.status()
     if state is None:
         state = client.left_behind()
         if client.runs_something():
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
+    if as_json:
+        output.show_json(state)
+        return Exit.DONE if output.is_up(state) else Exit.FAILED
     named = None
     if targets:
         wanted = parse_targets(targets, _deployed(client))
@@ -66,6 +70,28 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 
 def _deployed(client: Client) -> Pool:
     return load(client.home.pool_record)
+
+
+@verb("threads")
+@click.argument("server")
+def threads(client: Client, *, verbose: bool, server: str) -> Exit:
+    """Show what each thread of a server does now: its request, for how long, its stack."""
+    del verbose
+    for number in parse_targets([server], _deployed(client), allowed=("servers",)).servers:
+        output.show_threads(client.threads(number))
+    return Exit.DONE
+
+
+@verb("upgrade")
+def upgrade(client: Client, *, verbose: bool) -> Exit:
+    """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
+    del verbose
+    if client.status() is None:
+        output.line("The supervisor is not running")
+        return Exit.FAILED
+    client.upgrade()
+    output.line("Upgraded")
+    return Exit.DONE
 
 
 @cli.command("help")

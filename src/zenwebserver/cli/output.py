@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -84,7 +85,7 @@ def show_status(status: dict[str, Any], *, verbose: bool, named: list[tuple[str,
     """The formats that other tools parse."""
     parts = named if named is not None else parts_of(status)
     pid = status["loadbalancer"]["pid"]
-    up = bool(pid) and any(server["pid"] for server in status["servers"])
+    up = is_up(status)
     if named is not None:
         up = all(part["pid"] for _, part in named)
     if verbose:
@@ -98,10 +99,27 @@ def show_status(status: dict[str, Any], *, verbose: bool, named: list[tuple[str,
     return Exit.DONE if up else Exit.FAILED
 
 
+def is_up(status: dict[str, Any]) -> bool:
+    """The load balancer and at least one server run."""
+    return bool(status["loadbalancer"]["pid"]) and any(server["pid"] for server in status["servers"])
+
+
+def show_json(status: dict[str, Any]) -> None:
+    line(json.dumps(status, indent=2))
+
+
+def show_threads(threads: list[dict[str, Any]]) -> None:
+    for thread in threads:
+        request = f"{thread['request']}, for {thread['seconds']:.1f} s" if thread["request"] else "no request"
+        line(f"{thread['name']}: {request}")
+        line(thread["stack"])
+
+
 def parts_of(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Servers in numeric order, the load balancer, storage where it runs."""
     servers = sorted(status["servers"], key=lambda server: int(server["number"]))
-    parts = [(f"Server {server['number']}", server) for server in servers]
+    several = len({server.get("release") for server in servers if server.get("release")}) > 1
+    parts = [(f"Server {server['number']}", {**server, "several_releases": several}) for server in servers]
     parts.append(("Load balancer", status["loadbalancer"]))
     if status["storage"]["pid"] or status["storage"]["reason"]:
         parts.append(("Storage", status["storage"]))
@@ -118,6 +136,10 @@ def _show_part(title: str, part: dict[str, Any]) -> None:
     )
     if part.get("attached") is False:
         line("* Detached from server pool")
+    if part.get("several_releases") and part.get("release"):
+        line(f"* Release {part['release']}")
+    if part.get("ordinary"):
+        line(f"* Started the ordinary way: {part['ordinary']}")
     for pid in part.get("leaving", ()):
         line(f"* Its predecessor finishes its requests (pid {pid})")
     if part["reason"]:

@@ -48,7 +48,8 @@ async def verify(binary: Path, home: Home, conf: Path) -> None:
         hint = "Nothing was changed."
         if "(13: Permission denied)" in words and "bind()" in words:
             hint = (
-                "A port below 1024 needs the right to bind it: start as root (everything runs as the owner of the home all the same), "
+                "A port below 1024 needs the right to bind it: start as root (all the same, everything runs as the "
+                "owner of the home), "
                 "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=80. Nothing was changed."
             )
         raise ZenwebserverError("nginx rejects the configuration", hint=hint, detail=words)

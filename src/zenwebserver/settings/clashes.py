@@ -29,8 +29,7 @@ def _clashes(settings: Settings, lines: Mapping[str, int]) -> Iterator[Clash]:
     if last > HIGHEST_PORT:
         yield (
             ("serverBasePort", "maxServers"),
-            f"{said('serverBasePort')} and {said('maxServers')} need ports up to {last}; "
-            f"{HIGHEST_PORT} is the highest",
+            f"{said('serverBasePort')} and {said('maxServers')} need ports up to {last}; {HIGHEST_PORT} is the highest",
         )
     ports = {"httpPort": settings.http_port}
     if settings.use_ssl:

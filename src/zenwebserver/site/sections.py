@@ -19,9 +19,7 @@ from zenwebserver.errors import ZenwebserverError
 _KEY = re.compile(r"(?P<name>[^\s()]+)\s*(?P<value>\S.*)?$")
 _HEADER = re.compile(r"(?P<kind>[^\s()]+)(?:\s+(?P<name>[^\s()]+))?$")
 _NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
-_REFERENCE = re.compile(
-    rf"\$(?:(?P<dollar>\$)|\{{(?P<braced>{_NAME})\}}|\((?P<env>{_NAME})\)|(?P<plain>{_NAME})|)"
-)
+_REFERENCE = re.compile(rf"\$(?:(?P<dollar>\$)|\{{(?P<braced>{_NAME})\}}|\((?P<env>{_NAME})\)|(?P<plain>{_NAME})|)")
 
 
 @dataclass(frozen=True)

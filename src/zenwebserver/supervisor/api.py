@@ -24,6 +24,8 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 5.0
+
 OPERATIONS: dict[str, Callable[..., Awaitable[str]]] = {
     "init": init.init,
     "start": start.start,
@@ -39,15 +41,18 @@ OPERATIONS: dict[str, Callable[..., Awaitable[str]]] = {
 
 
 class Api:
-    """`ended` is called after each change, with the supervisor perhaps idle."""
+    """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` makes room for the next one."""
 
-    def __init__(self, supervisor: Supervisor, ended: Callable[[], None]) -> None:
+    def __init__(self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[], None]) -> None:
         self._supervisor = supervisor
         self._ended = ended
+        self._upgrade = upgrade
         self._running: set[asyncio.Task[None]] = set()
         self.app = Starlette(
             routes=[
                 Route("/status", self._status, methods=["GET"]),
+                Route("/servers/{number:int}/threads", self._threads, methods=["GET"]),
+                Route("/upgrade", self._make_room, methods=["POST"]),
                 Route("/operations/{name}", self._operation, methods=["POST"]),
                 Route("/sessions/{kind}", self._session, methods=["POST"]),
             ]
@@ -55,6 +60,20 @@ class Api:
 
     async def _status(self, _: Request) -> Response:
         return JSONResponse({"version": __version__, **snapshot(self._supervisor)})
+
+    async def _threads(self, request: Request) -> Response:
+        server = self._supervisor.servers.get(request.path_params["number"])
+        if server is None or server.worker is None or not server.pid:
+            return JSONResponse({"error": "That server is not running"})
+        try:
+            return JSONResponse({"threads": await server.worker.threads(ANSWER_SECONDS)})
+        except ZenwebserverError as error:
+            return JSONResponse({"error": error.message, "hint": error.hint})
+
+    async def _make_room(self, _: Request) -> Response:
+        async with self._supervisor.changes.make("upgrade"):
+            self._upgrade()
+        return JSONResponse({})
 
     async def _operation(self, request: Request) -> Response:
         name = request.path_params["name"]

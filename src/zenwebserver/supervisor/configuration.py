@@ -71,7 +71,7 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
 
 
 async def put_pool(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
-    """Write the servers that nginx sends traffic to, verified with the nginx.conf that is in place. Returns if it changed."""
+    """Write the servers that nginx sends traffic to, verified with the nginx.conf in place. Returns if it changed."""
     nginx = nginx_binary(settings)
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     if home.nginx_pool_conf.exists() and home.nginx_pool_conf.read_text(encoding="utf-8") == pool_conf:

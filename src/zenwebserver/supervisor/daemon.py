@@ -21,6 +21,7 @@ from zenwebserver.identity import Identity
 from zenwebserver.supervisor import privileges
 from zenwebserver.supervisor.adoption import adopt
 from zenwebserver.supervisor.api import Api
+from zenwebserver.supervisor.health import Health
 from zenwebserver.supervisor.processes import reap_orphans
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
@@ -37,7 +38,7 @@ class RunsAlready(Exception):
 
 
 def main(home: Home, ready: int) -> int:
-    """Be the supervisor of `home`; what must be known at once is written to the descriptor `ready`. Returns the exit code."""
+    """Be the supervisor of `home`; how the start went is written to the descriptor `ready`. Returns the exit code."""
     with os.fdopen(ready, "w") as started:
         try:
             make_folder(home.path)
@@ -120,7 +121,7 @@ async def live(home: Home, started: object) -> None:
         if supervisor.idle and not supervisor.changes.current:
             ending.set()
 
-    api = Api(supervisor, end_if_idle)
+    api = Api(supervisor, end_if_idle, upgrade=ending.set)
     stops: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(
@@ -130,15 +131,17 @@ async def live(home: Home, started: object) -> None:
     server = _Server(uvicorn.Config(api.app, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     reaping = asyncio.create_task(reap_orphans())
+    watching = asyncio.create_task(Health(supervisor).watch())
     started()  # type: ignore[operator]
     await ending.wait()
     reaping.cancel()
+    watching.cancel()
     home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
     server.should_exit = True
     await serving
     supervisor.switchboard.close()
     home.pid_file("supervisor").unlink(missing_ok=True)
-    logger.info("Nothing is left to run; the supervisor ends")
+    logger.info("The supervisor ends; %s", "nothing is left to run" if supervisor.idle else "what runs goes on")
 
 
 async def _stop(api: Api, supervisor: Supervisor, ending: asyncio.Event) -> None:

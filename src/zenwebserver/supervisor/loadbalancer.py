@@ -227,7 +227,7 @@ class LoadBalancer(KeptAlive):
             return None
 
     def _named(self) -> Process | None:
-        """The master that the pid file names. nginx writes no start time, but it writes the file right after it started."""
+        """The master that the pid file names. nginx writes no start time, but the file right after its start."""
         pid = self._pid()
         try:
             master = psutil.Process(pid) if pid else None

@@ -21,6 +21,10 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "loadbalancer": {**_part(balancer), "ports": _ports(supervisor, balancer)},
         "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
         "servers": [_server(supervisor, number) for number in numbers],
+        "releases": [
+            {"name": each.name, "zygote": each.zygote.process.pid if each.zygote and each.can_fork else None}
+            for each in supervisor.releases
+        ],
     }
 
 
@@ -34,6 +38,10 @@ def _server(supervisor: Supervisor, number: int) -> dict[str, Any]:
         "port": port,
         "listening": server.state is State.RUNNING,
         "attached": supervisor.pool.servers.get(number, False),
+        "release": server.release.name if server.release else None,
+        "ordinary": server.release.why_ordinary if server.release else "",
+        "warm": bool(server.release and server.release.warm),
+        "figures": server.worker.standing.get("figures", {}) if server.worker else {},
         "leaving": sorted(worker.process.pid for worker in server.leaving),
     }
 

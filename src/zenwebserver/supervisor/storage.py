@@ -66,7 +66,7 @@ class Storage(KeptAlive):
         self._runs(process)
 
     async def _answers(self, process: Process) -> None:
-        """Wait until its socket takes connections, which it announces to nobody. Raises ProcessLookupError if it ends."""
+        """Wait until its socket takes connections, which nothing announces. Raises ProcessLookupError if it ends."""
         while not can_connect(str(self._home.storage_socket)):
             if await process.wait(LOOK_AGAIN_SECONDS):
                 raise ProcessLookupError

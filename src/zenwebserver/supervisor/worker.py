@@ -32,6 +32,7 @@ class Worker:
         self._log_start = log_start
         self._call: Call | None = None
         self._news = asyncio.Event()
+        self._threads: asyncio.Future[list[dict[str, Any]]] | None = None
         self.hears: Callable[[dict[str, Any]], None] = lambda _: None
         self.heard_at = asyncio.get_running_loop().time()
         process.exited.add_done_callback(lambda _: self._news.set())
@@ -48,7 +49,9 @@ class Worker:
         self._hear(call.standing)
 
     def _hear(self, standing: dict[str, Any]) -> None:
-        self.standing = {**self.standing, **standing}
+        if self._threads and not self._threads.done() and "threads" in standing:
+            self._threads.set_result(standing["threads"])
+        self.standing = {**self.standing, **standing, "threads": None}
         self.heard_at = asyncio.get_running_loop().time()
         self.hears(standing)
         self._news.set()
@@ -57,6 +60,18 @@ class Worker:
         """Tell it to do something (worker/server.py and worker/zygote.py say what)."""
         if self._call:
             self._call.order(name, listener, **details)
+
+    async def threads(self, seconds: float) -> list[dict[str, Any]]:
+        """What each of its threads does now (worker/stacks.py). Raises ZenwebserverError where it does not answer."""
+        self._threads = asyncio.get_running_loop().create_future()
+        self.order("threads")
+        try:
+            return await asyncio.wait_for(self._threads, seconds)
+        except TimeoutError:
+            raise ZenwebserverError(
+                f"Process {self.process.pid} does not answer within {seconds:g} s",
+                hint=f"To have its stacks written to {self._log}: kill -USR1 {self.process.pid}",
+            ) from None
 
     async def until(self, state: str, seconds: float) -> None:
         """Wait until it stands so. Raises StartError where it fails, ends, or takes longer than `seconds`."""

@@ -1,7 +1,7 @@
-"""`SITE_PYTHON .../worker '{"server": "1", ...}'`: becomes one Zope server, or a zygote (server.Order, zygote.ZygoteOrder).
+"""`SITE_PYTHON .../worker ARGUMENT`: becomes a Zope server or a zygote, as the argument says (Order, ZygoteOrder).
 
-The package is loaded by its path under a name of its own, so that neither our modules nor our dependencies come to stand
-on the site's sys.path.
+The package is loaded by its path under a name of its own, so that neither our modules nor our dependencies come to
+stand on the site's sys.path.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""Servers that hang, and servers that have grown old, are replaced while they serve, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.settings import Settings
+from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.server import Server
+from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.supervisor.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+# A server reports every 5 s (worker/server.py); one that is silent for so long does not run Python any more.
+SILENT_SECONDS = 30.0
+STACKS_SECONDS = 1.0  # for writing the stacks into the server's log
+TRY_AGAIN_SECONDS = 60.0
+MOST_JITTER = 10  # per cent of maxRequests
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a server is replaced, and whether its process can still be asked to leave."""
+
+    why: str
+    hangs: bool = False
+    answers: bool = True
+
+
+def verdict(figures: dict[str, Any], silent: float, pid: int, settings: Settings) -> Verdict | None:
+    """What `figures` (worker/server.py) and `silent` seconds without a report say of process `pid`. Pure."""
+    if silent > SILENT_SECONDS:
+        return Verdict(f"it has not reported for {silent:.0f} s", hangs=True, answers=False)
+    busy = figures.get("all_busy_seconds", 0.0)
+    if settings.hung_timeout and busy > settings.hung_timeout:
+        return Verdict(f"all its threads have been busy for {busy:.0f} s", hangs=True)
+    # Neighbours were started together and share the load: each has its own limit, so that they are not old at once.
+    limit = settings.max_requests * (100 + pid % (MOST_JITTER + 1)) // 100
+    if limit and figures.get("requests", 0) >= limit:
+        return Verdict(f"it has answered {figures['requests']} requests")
+    if settings.max_memory and figures.get("memory", 0) >= settings.max_memory:
+        return Verdict(f"it has {figures['memory'] / 1024**2:.0f} MB of memory")
+    return None
+
+
+class Health:
+    """Looks at every server, again and again."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._not_before: dict[int, float] = {}  # server -> loop time of the next try
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for server in list(self._supervisor.servers.values()):
+                if asyncio.get_running_loop().time() >= self._not_before.get(server.number, 0.0):
+                    await self._look_at(server)
+
+    async def _look_at(self, server: Server) -> None:
+        worker = server.worker
+        if server.state is not State.RUNNING or worker is None:
+            return
+        silent = asyncio.get_running_loop().time() - worker.heard_at
+        found = verdict(worker.standing.get("figures", {}), silent, worker.process.pid, self._supervisor.settings)
+        if not found:
+            return
+        async with self._supervisor.changes.make(f"replacing {server.title}"):
+            if server.worker is worker and server.state is State.RUNNING:
+                await self._replace(server, worker, found)
+
+    async def _replace(self, server: Server, worker: Worker, found: Verdict) -> None:
+        logger.warning("%s, pid %d, is replaced: %s", server.title, worker.process.pid, found.why)
+        if found.hangs:
+            worker.process.send(signal.SIGUSR1)  # it writes its stacks, even where Python is stuck
+            await worker.process.wait(STACKS_SECONDS)
+        if not found.answers:
+            worker.process.send(signal.SIGKILL)  # its death is noticed, and it comes back
+            return
+        assert server.release
+        try:
+            await server.exchange(server.release)
+        except (ZenwebserverError, OSError) as error:
+            await server.go_back()
+            self._not_before[server.number] = asyncio.get_running_loop().time() + TRY_AGAIN_SECONDS
+            logger.error("%s could not be replaced: %s; its former process goes on", server.title, error)
+        else:
+            server.settle()
