@@ -21,8 +21,7 @@ HOME = Path("/srv/home")
         ),
         (
             "useSSL on\nhttpPort 443",
-            "line 2: httpPort 443 (line 2) and sslPort 443 (default) are the same port; "
-            "with useSSL each needs its own",
+            "line 2: httpPort 443 (line 2) and sslPort 443 (default) are the same port; with useSSL each needs its own",
         ),
         (
             "httpPort 9081",

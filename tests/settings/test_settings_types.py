@@ -100,9 +100,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("key", "text", "attribute", "value"), TAKEN)
-def test_a_right_value_arrives_under_its_attribute(
-    key: str, text: str, attribute: str, value: object
-) -> None:
+def test_a_right_value_arrives_under_its_attribute(key: str, text: str, attribute: str, value: object) -> None:
     taken = getattr(parse(f"{key} {text}", HOME), attribute)
     assert taken == value
     assert type(taken) is type(value)

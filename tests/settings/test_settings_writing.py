@@ -78,9 +78,7 @@ def test_zenhome_in_a_value_is_written_as_it_is() -> None:
     assert text == "sslCert $ZENHOME/a.crt\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("threads", "2\ngzip off"), ("a b", "c"), ("#a", "c"), ("", "c")]
-)
+@pytest.mark.parametrize(("name", "value"), [("threads", "2\ngzip off"), ("a b", "c"), ("#a", "c"), ("", "c")])
 def test_a_value_cannot_bring_a_line_of_its_own(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="no line of a settings file"):
         with_values("", {name: value})

@@ -47,9 +47,7 @@ def answer(site: Any, request: dict[str, Any]) -> dict[str, Any]:
         "wsgi.version": (1, 0),
     }
     if "password" in request:
-        environ["HTTP_AUTHORIZATION"] = (
-            "Basic " + base64.b64encode(f"admin:{request['password']}".encode()).decode()
-        )
+        environ["HTTP_AUTHORIZATION"] = "Basic " + base64.b64encode(f"admin:{request['password']}".encode()).decode()
     started: list[str] = []
 
     def start_response(status: str, _: list[tuple[str, str]], exc_info: Any = None) -> Any:

@@ -44,9 +44,7 @@ def test_the_password_is_stored_only_as_a_hash_that_zope_verifies(home: Home) ->
     assert is_encrypted(password_hash(home))
     assert pw_validate(password_hash(home), credentials.password)
     assert not pw_validate(password_hash(home), credentials.password + "x")
-    kept = [
-        path for path in home.path.rglob("*") if path.is_file() and credentials.password in path.read_text()
-    ]
+    kept = [path for path in home.path.rglob("*") if path.is_file() and credentials.password in path.read_text()]
     assert kept == []
 
 
@@ -119,9 +117,7 @@ def test_a_site_that_keeps_its_data_elsewhere_gets_no_administrator(home: Home, 
     assert not inituser(home).exists()
 
 
-def test_interrupted_at_any_file_it_is_finished_the_next_time(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_at_any_file_it_is_finished_the_next_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     written = 0
 
     def replace(path: Path, text: str, *, mode: int = 0o644, keep_previous: bool = False) -> None:

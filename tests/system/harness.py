@@ -215,9 +215,9 @@ def _alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def _ports() -> Iterator[tuple[int, int]]:
-    """A free port for the load balancer and the base of forty for servers, reserved by lock files among parallel tests."""
+    """A free port for nginx and the base of forty for servers, reserved by lock files among parallel tests."""
     for first in range(LOWEST_PORT, HIGHEST_PORT, PORTS_OF_A_SITE):
-        lock = open(Path(tempfile.gettempdir()) / f"zenwebserver-test-ports-{first}", "w")
+        lock = (Path(tempfile.gettempdir()) / f"zenwebserver-test-ports-{first}").open("w")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
