@@ -217,7 +217,7 @@ def _alive(process: psutil.Process) -> bool:
 def _ports() -> Iterator[tuple[int, int]]:
     """A free port for nginx and the base of forty for servers, reserved by lock files among parallel tests."""
     for first in range(LOWEST_PORT, HIGHEST_PORT, PORTS_OF_A_SITE):
-        lock = (Path(tempfile.gettempdir()) / f"zenwebserver-test-ports-{first}").open("w")  # noqa: SIM115
+        lock = (Path(tempfile.gettempdir()) / f"zenwebserver-test-ports-{first}").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
