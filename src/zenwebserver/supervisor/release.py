@@ -107,6 +107,13 @@ class Release:
             )
         return self._expect(Worker(process, log, log_start))
 
+    async def distrust(self, why: str) -> None:
+        """A forked server broke in a way that only the fork explains: from now on each starts the ordinary way."""
+        self.warm, self.why_ordinary = False, why
+        logger.warning("Release %s: servers start the ordinary way: %s", self.name, why)
+        if self.zygote:
+            await self.zygote.process.end(signal.SIGTERM, END_SECONDS)
+
     async def _fork(self, order: dict[str, Any], log: Path) -> Process:
         assert self.zygote
         token = next(self._tokens)

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 PROMPT = 15.0
 # Seconds for which a dead server's socket goes on listening: a warm successor reads by then what has come in.
 SUCCESSION = 1.0
+# How a process ends (processes.py) that cannot live with being forked; an admin's or the kernel's SIGKILL is none.
+CRASHES = tuple(f"was killed by {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"))
 # Seconds for which a new process must live on after its first answer.
 PROBATION = 0.3
 
@@ -148,9 +150,8 @@ class Server(KeptAlive):
     async def _boot(self) -> None:
         if self._listener is None:
             self._listener = bind(*self.address)  # before the boot: a taken port is told at once
-        worker = await self._launch(self)
+        worker = await self._ready_worker()
         try:
-            await worker.until("ready", self.start_timeout)
             self._listener = self._listener or bind(*self.address)
             worker.order("accept", self._listener)
             await worker.until("serving", PROMPT)
@@ -159,6 +160,21 @@ class Server(KeptAlive):
             raise
         self._serves(worker)
         logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
+
+    async def _ready_worker(self) -> Worker:
+        """A process that has booted. One that crashes right after the fork is tried once more without forking."""
+        forked = self.release is not None and self.release.can_fork
+        worker = await self._launch(self)
+        try:
+            await worker.until("ready", self.start_timeout)
+        except BaseException as error:
+            await worker.process.end(signal.SIGKILL, PROMPT)
+            if not (forked and isinstance(error, StartError) and error.message in CRASHES):
+                raise
+            assert self.release
+            await self.release.distrust(f"{self.title} {error.message} right after the fork")
+            return await self._ready_worker()
+        return worker
 
     def _serves(self, worker: Worker) -> None:
         self.worker = worker
