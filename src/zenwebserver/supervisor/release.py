@@ -37,7 +37,7 @@ class Release:
         self._conf = home.pool_folder / f"release{name}.conf"
         self._log = home.log / "zygote.log"
         self._tokens = itertools.count(1)
-        self._forked: dict[int, asyncio.Future[int]] = {}
+        self._forked: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
     async def boot(self, settings: Settings, conf: str) -> None:
         """Load the site, where it is to be preloaded and that is safe. Raises StartError with the site's traceback."""
@@ -120,21 +120,22 @@ class Release:
         self._forked[token] = asyncio.get_running_loop().create_future()
         self.zygote.order("fork", token=token, server=order, log=str(log))
         try:
-            pid = await asyncio.wait_for(self._forked[token], FORK_SECONDS)
+            forked = await asyncio.wait_for(self._forked[token], FORK_SECONDS)
         except TimeoutError:
             raise StartError(f"the zygote of release {self.name} did not fork within {FORK_SECONDS:g} s") from None
         finally:
             del self._forked[token]
-        identity = Identity.of(pid)
-        process = Process.adopt(identity) if identity else None
-        if process is None:
-            raise StartError("ended at once after the fork", detail="")
-        return process
+        if not (pid := int(forked["forked_pid"])):
+            raise StartError(f"was killed by {signal.Signals(forked['forked_signal']).name}")
+        try:
+            return Process(Identity.of(pid) or Identity(pid, 0))  # dead already, it still tells how it ended
+        except ProcessLookupError:
+            raise StartError("ended at once after the fork") from None
 
     def _hear(self, standing: dict[str, Any]) -> None:
         waiting = self._forked.get(standing.get("forked", 0))
         if waiting and not waiting.done():
-            waiting.set_result(int(standing["forked_pid"]))
+            waiting.set_result(standing)
 
     async def end(self) -> None:
         """Its last server is gone."""

@@ -164,12 +164,15 @@ class Server(KeptAlive):
     async def _ready_worker(self) -> Worker:
         """A process that has booted. One that crashes right after the fork is tried once more without forking."""
         forked = self.release is not None and self.release.can_fork
-        worker = await self._launch(self)
         try:
-            await worker.until("ready", self.start_timeout)
-        except BaseException as error:
-            await worker.process.end(signal.SIGKILL, PROMPT)
-            if not (forked and isinstance(error, StartError) and error.message in CRASHES):
+            worker = await self._launch(self)
+            try:
+                await worker.until("ready", self.start_timeout)
+            except BaseException:
+                await worker.process.end(signal.SIGKILL, PROMPT)
+                raise
+        except StartError as error:
+            if not forked or error.message not in CRASHES:
                 raise
             assert self.release
             await self.release.distrust(f"{self.title} {error.message} right after the fork")

@@ -62,11 +62,14 @@ class Zygote:
 
     def _take_order(self, order: dict[str, Any], _: socket.socket | None) -> None:
         if order["order"] == "fork":
-            pid = self._fork(Order(**order["server"]), order["log"])
-            self._line.mention(forked=order["token"], forked_pid=pid)
+            pid, signal_number = self._fork(Order(**order["server"]), order["log"])
+            self._line.mention(forked=order["token"], forked_pid=pid, forked_signal=signal_number)
 
-    def _fork(self, order: Order, log: str) -> int:
-        """Fork twice, so that the server is the supervisor's child and not ours. Returns its pid."""
+    def _fork(self, order: Order, log: str) -> tuple[int, int]:
+        """Fork twice, so that the server is the supervisor's child and not ours.
+
+        Returns its pid; or 0 and the signal that killed the first fork at once.
+        """
         reading, writing = os.pipe()
         middle = os.fork()
         if middle == 0:
@@ -79,9 +82,9 @@ class Zygote:
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as said:
-            pid = int(said.read())
-        os.waitpid(middle, 0)
-        return pid
+            pid = int(said.read() or 0)
+        _, status = os.waitpid(middle, 0)
+        return pid, 0 if pid else os.WTERMSIG(status)
 
     def _become(self, order: Order, log: str) -> None:
         """In the child: be that server, to the end."""
