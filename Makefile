@@ -13,7 +13,12 @@ install: $(VENV)/.installed ## .venv/bin/zenwebserver, with Zope, ZEO and nginx
 
 run: install ## make a home, start storage, two Zope servers and nginx
 	@$(ZENWEBSERVER) init --quiet --set httpAddress=127.0.0.1
-	@$(ZENWEBSERVER) start
+	@$(ZENWEBSERVER) start -v
+	@echo "Next: log in at the address above + manage, or type"
+	@echo "  $(ZENWEBSERVER) status -v     how it is"
+	@echo "  $(ZENWEBSERVER) deploy +1     one more server"
+	@echo "  $(ZENWEBSERVER) help          all commands"
+	@echo "  make stop"
 
 stop: install ## stop what `make run` started
 	@$(ZENWEBSERVER) stop
