@@ -60,12 +60,13 @@ class LoadBalancer(KeptAlive):
                 )
 
     async def reload(self) -> set[psutil.Process]:
-        """Have nginx read its configuration. Returns the workers that still have the former one.
+        """Have nginx read its configuration. Returns the workers that have a former one, also of an earlier reload.
 
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
         assert self.process
-        former = self._workers(self.process.pid)
+        masters = {self.process, *self._leaving}
+        former = {worker for master in masters for worker in self._workers(master.pid, leaving=True)}
         error_log = self._home.nginx_log / "error.log"
         log_start = error_log.stat().st_size if error_log.exists() else 0
         self.process.send(signal.SIGHUP)
@@ -210,13 +211,14 @@ class LoadBalancer(KeptAlive):
         return bool(parent and "master process" in " ".join(parent.cmdline()))
 
     @staticmethod
-    def _workers(master: int) -> set[psutil.Process]:
-        """The workers that accept connections."""
+    def _workers(master: int, *, leaving: bool = False) -> set[psutil.Process]:
+        """The workers that accept connections; with `leaving` also those that only finish what they have."""
         found = set()
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(master).children():
                 with contextlib.suppress(psutil.Error):
-                    if "worker process" in (title := " ".join(child.cmdline())) and "shutting down" not in title:
+                    title = " ".join(child.cmdline())
+                    if "worker process" in title and (leaving or "shutting down" not in title):
                         found.add(child)
         return found
 
