@@ -1,10 +1,13 @@
 # The developer's and the new user's interface; `make help` lists it.
 PYTHON ?= python3
 VENV := .venv
+PLONE := .venv-plone
 ZENWEBSERVER := $(VENV)/bin/zenwebserver
-PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCK := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help install run stop test check format lock clean
+.PHONY: help install run stop test test-plone bench-warm check format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -26,6 +29,12 @@ stop: install ## stop what `make run` started
 test: $(VENV)/.installed-dev ## every test, the system tests included
 	$(VENV)/bin/python -m pytest
 
+test-plone: $(VENV)/.installed-dev $(PLONE)/.installed ## a real Plone site, served warm
+	$(VENV)/bin/python -m pytest tests/plone
+
+bench-warm: $(VENV)/.installed-dev $(PLONE)/.installed ## measure warm servers beside ordinary ones: docs/benchmarks.md
+	$(VENV)/bin/python -m bench.warm
+
 check: $(VENV)/.installed-dev ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -37,22 +46,26 @@ format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format .
 
 lock: ## pin the newest versions anew (needs uv)
-	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --extra site --group build pyproject.toml -o requirements.lock
-	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --extra site --group build --group dev \
-		-c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra site --group build pyproject.toml -o requirements.lock
+	$(LOCK) --extra site --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --group pyproject.toml:plone -o requirements-plone.lock
 
 clean: ## remove .venv and caches; homes are never touched
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
+	rm -rf $(VENV) $(PLONE) build dist .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock
-	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
-	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(PLONE)/.installed: requirements-plone.lock
+	@echo "Installing Plone into $(PLONE) ..."
+	@$(PYTHON) -m venv $(PLONE)
+	@$(PLONE)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-plone.lock
 	@touch $@

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -19,12 +21,23 @@ class Outcome:
 
 
 class Load:
-    """`clients` threads, each on one keep-alive connection, GET and POST in turn, from `with` to its end."""
+    """`clients` threads, each on one keep-alive connection, GET and POST in turn, from `with` to its end.
 
-    def __init__(self, port: int, clients: int = 8, host: str = "127.0.0.1", pause: float = 0.0) -> None:
+    `pages` are what is fetched, one after the other; `{ident}` in them is an id that nobody has stored.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        clients: int = 8,
+        host: str = "127.0.0.1",
+        pause: float = 0.0,
+        pages: Sequence[str] = ("/count?id={ident}",),
+    ) -> None:
         self.outcome = Outcome()
         self._address = (host, port)
         self._pause = pause
+        self._pages = pages
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._client, name=f"client-{n}") for n in range(clients)]
@@ -52,6 +65,7 @@ class Load:
     def _client(self) -> None:
         connection = http.client.HTTPConnection(*self._address, timeout=60)
         post = False
+        pages = itertools.cycle(self._pages)
         while not self._ending.is_set():
             ident = uuid.uuid4().hex
             try:
@@ -60,7 +74,7 @@ class Load:
                         "POST", "/store", f"id={ident}", {"Content-Type": "application/x-www-form-urlencoded"}
                     )
                 else:
-                    connection.request("GET", "/count?id=" + ident)
+                    connection.request("GET", next(pages).format(ident=ident))
                 answer = connection.getresponse()
                 body = answer.read()
                 failure = "" if answer.status == 200 else f"{answer.status} {body[:200]!r}"
