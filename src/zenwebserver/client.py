@@ -31,6 +31,7 @@ class Client:
 
     def __init__(self, home: Home) -> None:
         self.home = home
+        self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:
         """What runs; None where no supervisor answers."""
@@ -145,12 +146,16 @@ class Client:
                     ) from None
                 time.sleep(LOOK_AGAIN_SECONDS)
             else:
+                self._asked = Identity.read(self.home.pid_file("supervisor"))
                 return connection
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        while time.monotonic() < deadline and not self.home.control_socket.exists() and _is_locked(self.home.lock_file):
+        asked = self._asked
+        while asked and time.monotonic() < deadline and not self.home.control_socket.exists():
+            if Identity.of(asked.pid) != asked:
+                return
             time.sleep(LOOK_AGAIN_SECONDS)
 
 

@@ -153,6 +153,10 @@ class Home:
         return self.log / "storage.log"
 
     @property
+    def zygote_log(self) -> Path:
+        return self.log / "zygote.log"
+
+    @property
     def html(self) -> Path:
         return self.path / "html"
 

@@ -58,7 +58,7 @@ def products(home: Home) -> tuple[Product, ...]:
     """What `configure` and the pool make in a home that had none of it."""
     generated = (home.nginx_conf, home.nginx_pool_conf)
     names = [str(number) for number in range(1, LOGGED_SERVERS + 1)]
-    logs = [home.supervisor_log, home.storage_log, *(home.server_log(name) for name in names)]
+    logs = [home.supervisor_log, home.storage_log, home.zygote_log, *(home.server_log(name) for name in names)]
     return (
         *(Product(path, Kind.GENERATED) for path in generated),
         *(Product(path.with_name(f"{path.name}.prev"), Kind.GENERATED) for path in generated),

@@ -76,7 +76,7 @@ async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
 async def _adopt_process(supervisor: Supervisor, process: Process, standing: dict[str, Any]) -> None:
     home = supervisor.home
     if "zygote" in standing:
-        zygote = supervisor.expect(Worker(process, home.log / "zygote.log"))
+        zygote = supervisor.expect(Worker(process, home.zygote_log))
         if zygote.state == "ready":
             _release(supervisor, str(standing["zygote"])).adopt(zygote)
         else:

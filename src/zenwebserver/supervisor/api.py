@@ -97,8 +97,8 @@ class Api:
                 logger.info("Begin: %s %s", name, what)
                 await _told(report, OPERATIONS[name](self._supervisor, report, **what), name)
         finally:
-            told()
             self._ended()
+            told()
 
     async def _session(self, request: Request) -> Response:
         kind = request.path_params["kind"]
@@ -120,8 +120,8 @@ class Api:
         try:
             await _told(report, until_hung_up(), kind)
         finally:
-            events.put_nowait(None)
             self._ended()
+            events.put_nowait(None)
 
 
 async def _told(report: Report, work: Awaitable[str], name: str) -> None:

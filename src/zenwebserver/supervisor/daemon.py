@@ -119,6 +119,7 @@ async def live(home: Home, started: object) -> None:
 
     def end_if_idle() -> None:
         if supervisor.idle and not supervisor.changes.current:
+            home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
             ending.set()
 
     api = Api(supervisor, end_if_idle, upgrade=ending.set)
@@ -136,7 +137,7 @@ async def live(home: Home, started: object) -> None:
     await ending.wait()
     reaping.cancel()
     watching.cancel()
-    home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
+    home.control_socket.unlink(missing_ok=True)
     server.should_exit = True
     await serving
     supervisor.switchboard.close()

@@ -35,7 +35,7 @@ class Release:
         self._home = home
         self._expect = expect
         self._conf = home.pool_folder / f"release{name}.conf"
-        self._log = home.log / "zygote.log"
+        self._log = home.zygote_log
         self._tokens = itertools.count(1)
         self._forked: dict[int, asyncio.Future[dict[str, Any]]] = {}
 

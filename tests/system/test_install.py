@@ -1,0 +1,82 @@
+"""A Zenoss-like home whose web server becomes zenwebserver's, and goes back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Site
+
+DAEMONS = "zeneventserver\nzopectl\nzenhub\n"
+ZOPECTL = """#!/bin/sh
+# A control script of the old kind: it runs `sleep` in place of Zope.
+pid_file=$ZENHOME/var/zopectl.pid
+case $1 in
+  start) sleep 3600 & echo $! > $pid_file ;;
+  stop) kill $(cat $pid_file) && rm $pid_file && echo stopped ;;
+  status) if [ -f $pid_file ]; then echo "program running; pid=$(cat $pid_file)"; else echo "not running"; exit 1; fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def zenoss_like(make_site: Callable[..., Site]) -> Site:
+    site = make_site()
+    for folder in ("etc", "bin", "var"):
+        (site.home / folder).mkdir(parents=True)
+    (site.home / "etc" / "daemons.txt").write_text(DAEMONS)
+    (site.home / "bin" / "zopectl").write_text(ZOPECTL)
+    (site.home / "bin" / "zopectl").chmod(0o755)
+    return site
+
+
+def tree(home: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def test_the_pool_takes_the_place_of_zopectl_and_gives_it_back_byte_for_byte(zenoss_like: Site) -> None:
+    site, before = zenoss_like, tree(zenoss_like.home)
+    installed = site.ok("install")
+    assert "Switching etc/daemons.txt" in installed.out
+    assert (site.home / "etc" / "daemons.txt").read_text() == DAEMONS.replace("zopectl", "zenwebserver")
+    assert (site.home / "bin" / "zenwebserver").resolve().name == "zenwebserver"
+
+    conf = site.home / "etc" / "zenwebserver.conf"
+    lines = [f"httpAddress 127.0.0.1\nhttpPort {site.port}\nserverBasePort {site.base}\n"]
+    conf.write_text(conf.read_text() + "".join(lines))
+    site.ok("configure")
+    site.ok("start")
+    assert site.get("/").status == 200
+    assert site.ok("install").out.startswith("It is installed already")
+
+    uninstalled = site.ok("uninstall")
+    assert "Putting back etc/daemons.txt" in uninstalled.out
+    assert site.processes() == []
+    after = tree(site.home)
+    data = {name for name in after if name.startswith(("var/filestorage/", "var/blobstorage/"))}
+    assert "var/filestorage/Data.fs" in data, "data is never deleted"
+    edited = {"etc/zenwebserver.conf"}  # the admin's work is kept
+    assert {name: content for name, content in after.items() if name not in data | edited} == before
+    assert "not installed" in site.ok("uninstall").out
+
+
+def test_a_home_with_several_zope_servers_is_left_as_it_is(zenoss_like: Site) -> None:
+    daemons = zenoss_like.home / "etc" / "daemons.txt"
+    daemons.write_text("zopectl\nzopectl2\nzenhub\n")
+    before = tree(zenoss_like.home)
+    refused = zenoss_like.run("install")
+    assert refused.code == 1
+    assert "zopectl2" in refused.err
+    assert "--force" in refused.err
+    assert tree(zenoss_like.home) == before
+
+
+def test_a_running_zopectl_is_stopped(zenoss_like: Site) -> None:
+    site = zenoss_like
+    subprocess.run(
+        [str(site.home / "bin" / "zopectl"), "start"], env=site.environment, check=True, stdout=subprocess.DEVNULL
+    )
+    assert "Stopping bin/zopectl" in site.ok("install").out
+    assert not (site.home / "var" / "zopectl.pid").exists()
