@@ -48,26 +48,30 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     if settings.use_ssl:
         certificates.check(settings.ssl_cert, settings.ssl_key, datetime.now(UTC), settings.host_names)
     nginx = nginx_binary(settings)
-    capabilities = await binary.ask(nginx)
-    pool_conf = config.render_pool(servers, settings, capabilities, processors=os.cpu_count() or 1)
-
-    def nginx_conf(pool_conf_path: Path) -> str:
-        return config.render(
-            template(home),
-            template_name=str(home.nginx_template),
-            settings=settings,
-            home=home,
-            capabilities=capabilities,
-            pool_conf=pool_conf_path,
-            user=("root", "root") if os.geteuid() == 0 else None,
-            ipv6=socket.has_dualstack_ipv6(),
-        )
-
+    pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     for folder in config.folders(settings, home):
         make_folder(folder)
     with _folder_beside(home) as folder:
-        await _verify(home, nginx, folder, nginx_conf(folder / "pool.conf"), pool_conf)
-    return Candidate(nginx_conf(home.nginx_pool_conf), pool_conf)
+        await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+    return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
+
+
+async def is_current(home: Home, settings: Settings) -> bool:
+    """Whether etc/nginx.conf is what `configure` would write now. Raises ZenwebserverError."""
+    return home.nginx_conf.read_text(encoding="utf-8") == await _rendered(home, settings, home.nginx_pool_conf)
+
+
+async def _rendered(home: Home, settings: Settings, pool_conf: Path) -> str:
+    return config.render(
+        template(home),
+        template_name=str(home.nginx_template),
+        settings=settings,
+        home=home,
+        capabilities=await binary.ask(nginx_binary(settings)),
+        pool_conf=pool_conf,
+        user=("root", "root") if os.geteuid() == 0 else None,
+        ipv6=socket.has_dualstack_ipv6(),
+    )
 
 
 async def put_pool(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:

@@ -6,7 +6,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.site import zope_conf
 from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.start import prepare
+from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -32,12 +32,11 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         settings = configuration.read_settings(supervisor.home)
     with report.step("Verifying nginx configuration"):
         supervisor.read_pool()
-        candidate = await configuration.verified(supervisor.home, settings, supervisor.pool_servers())
+        await configuration.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
         zope_conf.read(supervisor.home.zope_conf)
     if supervisor.home.nginx_conf.exists():
-        if supervisor.home.nginx_conf.read_text(encoding="utf-8") != candidate.nginx_conf:
-            report.note("etc/nginx.conf is older than the settings or the template: zenwebserver configure")
+        await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):
             await configuration.verify_in_place(supervisor.home, settings)
     return "All is well"
@@ -50,6 +49,7 @@ async def reload(supervisor: Supervisor, report: Report) -> str:
     with report.step("Verifying nginx configuration"):
         supervisor.read_settings()
         await configuration.verify_in_place(supervisor.home, supervisor.settings)
+    await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Reloading Load balancer"):
         await supervisor.balancer.reload()
     return "Reloaded"

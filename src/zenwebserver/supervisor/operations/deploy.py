@@ -5,11 +5,11 @@ from __future__ import annotations
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
 from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.prepare import prepare
 from zenwebserver.supervisor.operations.start import (
     did_not_come_up,
     forget_undeployed,
     load_release,
-    prepare,
     start_storage,
 )
 from zenwebserver.supervisor.report import Report

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.start import prepare
+from zenwebserver.supervisor.operations.prepare import prepare
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 

@@ -9,9 +9,9 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.operations.start import (
     load_release,
-    prepare,
     start_loadbalancer,
     start_servers,
     start_storage,
@@ -47,9 +47,10 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
 
 
 async def exchange_loadbalancer(supervisor: Supervisor, report: Report) -> None:
+    if not supervisor.home.nginx_conf.exists():
+        await supervisor.configure()
+    await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Restarting Load balancer"):
-        if not supervisor.home.nginx_conf.exists():
-            await supervisor.configure()
         await configuration.verify_in_place(supervisor.home, supervisor.settings)
         await supervisor.balancer.upgrade()
 
@@ -72,6 +73,9 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
         if failures := await start_servers(supervisor, report, servers):
             raise failures[0]
         return
+    for server in servers:
+        if server.address != supervisor.settings.server_address(server.number):
+            report.note(f"{server.title} keeps port {server.address[1]} until it is stopped and started")
     release = await load_release(supervisor, report, anew=True)
     exchanges = Exchanges(supervisor, report, release)
     try:

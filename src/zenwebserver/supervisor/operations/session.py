@@ -9,7 +9,8 @@ from zenwebserver import ports
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.supervisor import launch
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.start import prepare, start_storage
+from zenwebserver.supervisor.operations.prepare import prepare
+from zenwebserver.supervisor.operations.start import start_storage
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
@@ -46,16 +46,6 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
     if failures:
         raise failures[0]
     return f"Started: {supervisor.url()}" if supervisor.balancer.state is State.RUNNING else "Started"
-
-
-def prepare(supervisor: Supervisor, report: Report) -> None:
-    """A home, the settings as they are now, and the record of the pool."""
-    if supervisor.home.exists():
-        refresh_shipped_files(supervisor.home)
-    else:
-        make_home(supervisor.home, report, {})
-    supervisor.read_settings()
-    supervisor.read_pool()
 
 
 def forget_undeployed(supervisor: Supervisor) -> None:
@@ -129,6 +119,7 @@ async def start_loadbalancer(supervisor: Supervisor, report: Report) -> None:
         return
     if not supervisor.home.nginx_conf.exists():
         await supervisor.configure()
+    await note_outdated(supervisor.home, supervisor.settings, report)
     await supervisor.publish()
     with report.step("Starting Load balancer"):
         await balancer.start()
