@@ -25,6 +25,7 @@ _LONGEST_HOST = 253
 _URL = re.compile(r"(https?)://(\[[^\]]*\]|[^:/\[\]]+)(?::([0-9]{1,5}))?/?", re.ASCII)
 _COOKIE = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 # Nine digits, so that gigabytes still fit into nginx's 64-bit off_t.
+_OBJECT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+)+", re.ASCII)
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,8})[kKmMgG]?", re.ASCII)
 # What could leave a quoted or unquoted word of nginx's configuration.
 _UNSAFE_IN_PATH = "\"'`;{}$\\"
@@ -205,6 +206,16 @@ class URLPaths(Datatype):
         return paths
 
 
+class ObjectPath(Datatype):
+    accepts = "nothing, or a path of ids that begins with `/`, such as `/Plone`"
+
+    def __call__(self, text: str) -> str:
+        path = text.rstrip("/")
+        if path and not _OBJECT_PATH.fullmatch(path):
+            raise ValueError
+        return path
+
+
 class CookieNames(Datatype):
     accepts = "names of cookies (letters, digits, `_`, `-`, `.`) separated by spaces, at least one"
 
@@ -237,6 +248,7 @@ request_count = Integer(0, 999_999_999)
 memory = Memory()
 preload = Choice(("auto", "off"))
 url_paths = URLPaths()
+object_path = ObjectPath()
 read_seconds = Integer(1, DAY, "seconds")
 worker_processes = WorkerProcesses()
 log_level = Choice(("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"))

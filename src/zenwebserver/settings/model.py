@@ -19,6 +19,7 @@ class Settings:
     http_port: int
     host_names: tuple[str, ...]  # lower case; empty: any
     site_url: str  # scheme://host[:port] in lower case, or empty
+    site_root: str  # "/Plone", or empty
 
     use_ssl: bool
     ssl_port: int

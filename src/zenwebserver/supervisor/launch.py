@@ -25,6 +25,7 @@ def order(home: Home, settings: Settings, name: str, *, release: str, warm_up: b
         "supervisor": str(home.workers_socket),
         "warmup_paths": settings.warmup_paths if warm_up else (),
         "base": settings.site_url or _local_url(settings),
+        "root": settings.site_root,
     }
 
 

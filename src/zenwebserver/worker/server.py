@@ -41,6 +41,7 @@ class Order:
     listener: int = -1  # in the foreground: the descriptor of the bound socket
     warmup_paths: tuple[str, ...] = ()
     base: str = "http://localhost:80"  # the site's address as visitors know it
+    root: str = ""  # the object that visitors see as the root
 
 
 def main(argument: str) -> int:
@@ -64,7 +65,7 @@ class PoolServer:
         try:
             site = application.load(self._order.zope_ini, self._order.zope_conf)
             warmup.check_database()
-            warmup.WarmUp(tuple(self._order.warmup_paths), self._order.base, self._order.threads).run(site)
+            self._warm_up().run(site)
         except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
             reason = traceback.format_exc()
             self._line.tell("failed", reason=reason)  # first: the disk of the log may be full
@@ -75,6 +76,10 @@ class PoolServer:
         if order["order"] == "accept" and listener is not None:
             self._serve(Server(site, listener, self._order.threads), listener)
         return end()
+
+    def _warm_up(self) -> warmup.WarmUp:
+        order = self._order
+        return warmup.WarmUp(tuple(order.warmup_paths), order.base, order.root, order.threads)
 
     def _serve(self, server: Server, listener: socket.socket) -> None:
         self._line.keep_listener(listener)

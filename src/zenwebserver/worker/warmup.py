@@ -18,10 +18,14 @@ class WarmUpFailed(Exception):
 
 @dataclass(frozen=True)
 class WarmUp:
-    """`paths` as visitors ask for them, `base` the site's address ("http://www.example.org:80")."""
+    """`paths` as visitors ask for them; `base` is the site's address ("http://www.example.org:80").
+
+    `root` is the object that visitors see as the root: "/Plone", or empty for Zope's own.
+    """
 
     paths: tuple[str, ...]
     base: str
+    root: str
     threads: int
 
     def run(self, site: WSGIApplication) -> None:
@@ -53,7 +57,7 @@ class WarmUp:
     def _environ(self, path: str) -> dict[str, Any]:
         base = urlsplit(self.base)
         path, _, query = path.partition("?")
-        virtual = f"/VirtualHostBase/{base.scheme}/{base.netloc}/VirtualHostRoot{unquote(path, 'latin-1')}"
+        virtual = f"/VirtualHostBase/{base.scheme}/{base.netloc}{self.root}/VirtualHostRoot{unquote(path, 'latin-1')}"
         return {
             "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": "",

@@ -23,6 +23,4 @@ def prepare(supervisor: Supervisor, report: Report) -> None:
 async def note_outdated(home: Home, settings: Settings, report: Report) -> None:
     """Changed settings or a changed template reach nginx only through `configure`."""
     if not await configuration.is_current(home, settings):
-        report.note(
-            "etc/nginx.conf is older than the settings or template; to renew it: zenwebserver configure"
-        )
+        report.note("etc/nginx.conf is older than the settings or template; to renew it: zenwebserver configure")
