@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from zenwebserver.supervisor.processes import Process
 from zenwebserver.supervisor.switchboard import Call
 
 TAIL_LINES = 20
+STACK_LINES = 200
+STACKS_SECONDS = 0.5  # for writing stacks into the log
 LAST_CALL_SECONDS = 0.5
 
 
@@ -85,7 +88,14 @@ class Worker:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise StartError(f"was not {state} after {seconds:g} s", detail=self.last_words()) from None
+            raise StartError(f"was not {state} after {seconds:g} s", detail=await self._stacks()) from None
+
+    async def _stacks(self) -> str:
+        """Where it hangs: it writes that into its log."""
+        start = self._log.stat().st_size if self._log.exists() else 0
+        self.process.send(signal.SIGUSR1)
+        await self.process.wait(STACKS_SECONDS)
+        return tail(self._log, start, STACK_LINES) or self.last_words()
 
     async def _last_call(self) -> None:
         """What a process said right before it ended may arrive after its end."""
@@ -101,7 +111,7 @@ class Worker:
         return tail(self._log, self._log_start)
 
 
-def tail(log: Path, start: int = 0) -> str:
+def tail(log: Path, start: int = 0, most: int = TAIL_LINES) -> str:
     """The last lines of `log` behind byte `start`."""
     try:
         with log.open("rb") as file:
@@ -110,4 +120,4 @@ def tail(log: Path, start: int = 0) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(lines[-TAIL_LINES:])
+    return "\n".join(lines[-most:])

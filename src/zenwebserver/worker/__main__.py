@@ -6,8 +6,10 @@ stand on the site's sys.path.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +30,7 @@ def load_package() -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # stacks into the log, even where Python itself is stuck
     load_package()
     from zenwebserver_worker import server, zygote  # type: ignore[import-not-found]
 

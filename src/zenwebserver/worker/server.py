@@ -60,7 +60,6 @@ class PoolServer:
 
     def run(self) -> int:
         """Returns the exit code."""
-        faulthandler.register(signal.SIGUSR1, all_threads=True)  # works even where Python itself is stuck
         self._line.run_in_thread()
         try:
             site = application.load(self._order.zope_ini, self._order.zope_conf)
