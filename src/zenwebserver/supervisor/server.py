@@ -68,7 +68,7 @@ class Server(KeptAlive):
         former, former_release = self.worker, self.release
         self._exchanging, self.release = True, release
         try:
-            await self._boot()
+            await self._boot(on_trial=True)
         except BaseException:
             self.release = former_release
             raise
@@ -82,20 +82,20 @@ class Server(KeptAlive):
             former.order("rest")
             with contextlib.suppress(StartError):  # it ended, or is stuck: it takes nothing new in any case
                 await former.until("resting", PROMPT)
-        await self._prove()
         return None
 
-    async def _prove(self) -> None:
-        """The new process answers a visitor, and lives on. Raises StartError; `go_back` is the caller's."""
-        worker = self.worker
-        assert worker
-        try:
-            await probe(self.address, self.start_timeout)
-        except OSError as error:
-            if worker.process.running:
-                raise StartError(
-                    f"did not answer: {error or type(error).__name__}", detail=worker.last_words()
-                ) from None
+    async def _try(self, worker: Worker) -> None:
+        """The new process answers a request where no visitor can come, and lives on. Raises StartError."""
+        with bind(self.address[0], 0) as aside:
+            worker.order("try", aside)
+            await worker.until("trying", PROMPT)
+            try:
+                await probe(aside.getsockname()[:2], self.start_timeout)
+            except OSError as error:
+                if not await worker.process.wait(PROBATION):
+                    raise StartError(
+                        f"did not answer: {error or type(error).__name__}", detail=worker.last_words()
+                    ) from None
         if await worker.process.wait(PROBATION):
             how = worker.process.exited.result()
             raise StartError(f"{how} after its first request", detail=worker.last_words())
@@ -147,11 +147,13 @@ class Server(KeptAlive):
         """A process that is on its way out, or was to be."""
         self._let_go(worker)
 
-    async def _boot(self) -> None:
+    async def _boot(self, *, on_trial: bool = False) -> None:
         if self._listener is None:
             self._listener = bind(*self.address)  # before the boot: a taken port is told at once
         worker = await self._ready_worker()
         try:
+            if on_trial:
+                await self._try(worker)
             self._listener = self._listener or bind(*self.address)
             worker.order("accept", self._listener)
             await worker.until("serving", PROMPT)

@@ -107,10 +107,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self.socket.close()
 
     def accept_again(self, listener: socket.socket) -> None:
-        """The successor did not hold: serve the listening socket once more."""
+        """Serve `listener` from now on: the trial is over, or the successor did not hold."""
         if not self.accepting and not self.leaving:
             listener.setblocking(False)
             self.set_socket(listener, self._map)
+            self.effective_host, self.effective_port = self.getsockname()
             self.accept_connections()
 
     def leave(self, timeout: float) -> None:

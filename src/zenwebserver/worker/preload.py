@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import ipaddress
 import os
 import sys
 import threading
@@ -92,19 +93,23 @@ def _describe(target: str) -> str:
             with open(f"/proc/self/net/{protocol}", encoding="utf-8", errors="replace") as table:
                 for line in table:
                     fields = line.split()
-                    if inode in fields:
-                        return _address(protocol, fields)
+                    if fields[6 if protocol == "unix" else 9 :][:1] == [inode]:  # proc(5), /proc/net
+                        return _connection(protocol, fields)
         except OSError:
             continue
     return target
 
 
-def _address(protocol: str, fields: list[str]) -> str:
+def _connection(protocol: str, fields: list[str]) -> str:
     if protocol == "unix":
         return f"unix {fields[7] if len(fields) > 7 else ''}".strip()
-    address, _, port = fields[2].partition(":")
-    if protocol.endswith("6"):
-        return f"{protocol} to port {int(port, 16)}"
-    order = reversed if sys.byteorder == "little" else list
-    octets = order([address[start : start + 2] for start in range(0, 8, 2)])
-    return f"{protocol} to {'.'.join(str(int(octet, 16)) for octet in octets)}:{int(port, 16)}"
+    local, remote = map(_address, fields[1:3])
+    return f"{protocol} at {local}" if remote.endswith(":0") else f"{protocol} to {remote}"
+
+
+def _address(field: str) -> str:
+    """As a person writes it; the kernel writes each 32 bits of an address in the machine's byte order."""
+    host, _, port = field.partition(":")
+    words = [int(host[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(host), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    return f"[{address}]:{int(port, 16)}" if address.version == 6 else f"{address}:{int(port, 16)}"

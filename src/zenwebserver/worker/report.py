@@ -22,7 +22,9 @@ TakeOrder = Callable[[dict[str, Any], Optional[socket.socket]], None]
 
 
 class Line:
-    """States that a server reports: starting, ready (booted, not accepting), serving, resting, leaving, failed."""
+    """States that a server reports: starting, ready, trying (it serves the supervisor alone), serving, resting,
+    leaving, failed.
+    """
 
     def __init__(self, path: str, who: Mapping[str, Any], take_order: TakeOrder) -> None:
         self._path = path

@@ -72,19 +72,21 @@ class PoolServer:
             return 1
         self._line.tell("ready")
         order, listener = self._orders.get()
-        if order["order"] == "accept" and listener is not None:
-            self._serve(Server(site, listener, self._order.threads), listener)
+        if order["order"] in ("try", "accept") and listener is not None:
+            self._serve(Server(site, listener, self._order.threads), listener, on_trial=order["order"] == "try")
         return end()
 
     def _warm_up(self) -> warmup.WarmUp:
         order = self._order
         return warmup.WarmUp(tuple(order.warmup_paths), order.base, order.root, order.threads)
 
-    def _serve(self, server: Server, listener: socket.socket) -> None:
-        self._line.keep_listener(listener)
+    def _serve(self, server: Server, listener: socket.socket, *, on_trial: bool) -> None:
+        """On trial, the listening socket is known to the supervisor alone; the pool's comes with the next order."""
+        if not on_trial:
+            self._line.keep_listener(listener)
         self._server = server
         server.accept_connections()
-        self._line.tell("serving")
+        self._line.tell("trying" if on_trial else "serving")
         threading.Thread(target=self._report, args=(server,), name="zenwebserver-figures", daemon=True).start()
         server.run()
 
@@ -123,6 +125,7 @@ class PoolServer:
 
     def _accept_again(self, listener: socket.socket) -> None:
         assert self._server
+        self._server.rest()
         self._server.accept_again(listener)
         self._line.keep_listener(listener)
         self._line.tell("serving")
