@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from zenwebserver import pool
+from zenwebserver import pool, ports
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.identity import Identity
@@ -197,15 +195,10 @@ def _pid(pid_file: Path) -> int | None:
 
 def _listening(pid: int | None) -> dict[str, Any]:
     """The process `pid`, and the TCP addresses on which it listens."""
-    addresses: list[tuple[str, int]] = []
-    with contextlib.suppress(psutil.Error):
-        connections = psutil.Process(pid).net_connections("tcp") if pid else []
-        addresses = sorted(
-            (each.laddr.ip, each.laddr.port) for each in connections if each.status == psutil.CONN_LISTEN
-        )
-    ports = sorted({f"{'*' if host in ('0.0.0.0', '::') else host}:{port}" for host, port in addresses})  # noqa: S104
-    first = dict(zip(("host", "port"), addresses[0], strict=True)) if addresses else {}
-    return {"pid": pid, "listening": bool(addresses), "ports": ports, **first}
+    addresses = ports.listened(pid) if pid else []
+    host, _, port = addresses[0].rpartition(":") if addresses else ("", "", "")
+    first = {"host": host, "port": int(port)} if addresses else {}
+    return {"pid": pid, "listening": bool(addresses), "ports": addresses, **first}
 
 
 def _nginx_pid(home: Home) -> int | None:

@@ -42,6 +42,26 @@ def _why(host: str, port: int, error: OSError) -> tuple[str]:
     return (f"Port {where} cannot be bound: {error.strerror}",)
 
 
+def listened(pid: int) -> list[str]:
+    """The addresses that process `pid` listens on, as nginx writes them; empty where we may not know."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return []
+    found: dict[int, set[str]] = {}
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN:
+            found.setdefault(connection.laddr.port, set()).add(connection.laddr.ip)
+    return [f"{host}:{port}" for port, hosts in sorted(found.items()) for host in _hosts(hosts)]
+
+
+def _hosts(addresses: set[str]) -> list[str]:
+    """Every IPv4 address is `*` to nginx, and to us with every IPv6 address too."""
+    if "0.0.0.0" in addresses:  # noqa: S104
+        return ["*"]
+    return [f"[{address}]" if ":" in address else address for address in sorted(addresses)]
+
+
 def holder(port: int) -> str:
     """Who listens on `port`, as "nginx (pid 123)"; empty where nobody does."""
     for connection in psutil.net_connections("tcp"):

@@ -33,3 +33,17 @@ def running(site: Site) -> Site:
     """Two servers, storage and nginx, with the views of sites/store."""
     site.use("store").ok("start")
     return site
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A running site for all tests of a module, which leave it as they found it.
+
+    The module's SETTINGS are its settings, the views of its SITE ("store") are there.
+    """
+    site = Site(**getattr(request.module, "SETTINGS", {}))
+    try:
+        site.init().use(getattr(request.module, "SITE", "store")).ok("start")
+        yield site
+    finally:
+        site.end()

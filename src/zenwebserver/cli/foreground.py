@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import json
 import os
 import pwd
 import signal
 import subprocess
+import sys
+import termios
+from collections.abc import Iterator
 from typing import Any
 
 from zenwebserver import ports
@@ -14,6 +20,9 @@ from zenwebserver.cli import output
 from zenwebserver.cli.main import verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_libc = ctypes.CDLL(None)
 
 
 @verb("run")
@@ -53,29 +62,47 @@ def _hold(client: Client, kind: str, *, verbose: bool) -> Exit:
 def _serve(lent: dict[str, Any]) -> Exit:
     """Run the server that the supervisor described, on a socket bound here: a low port may need our rights."""
     host = lent["host"]
-    with ports.bind(host, lent["port"]) as listener:
-        *command, order = lent["session"]
-        order = json.dumps({**json.loads(order), "listener": listener.fileno()})
-        shown = "127.0.0.1" if host == "*" else f"[{host}]" if ":" in host else host
-        output.line(f"http://{shown}:{lent['port']}/  (Ctrl-C ends it)")
+    *command, order = lent["session"]
+    with _terminal_kept():
         # The terminal's Ctrl-C reaches the server itself; we wait until it has ended.
         former = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            process = subprocess.Popen(
-                [*command, order],
-                env=lent["environment"],
-                pass_fds=(listener.fileno(),),
-                preexec_fn=_restore_interrupt,
-                **_as_owner(lent["uid"], lent["gid"]),
-            )
+            with ports.bind(host, lent["port"]) as listener:
+                shown = "127.0.0.1" if host == "*" else f"[{host}]" if ":" in host else host
+                output.line(f"http://{shown}:{lent['port']}/  (Ctrl-C ends it)")
+                process = subprocess.Popen(
+                    [*command, json.dumps({**json.loads(order), "listener": listener.fileno()})],
+                    env={**os.environ, **lent["environment"], "TERM": os.environ.get("TERM", "dumb")},
+                    pass_fds=(listener.fileno(),),
+                    preexec_fn=functools.partial(_hear_interrupt_and_end_with, os.getpid()),
+                    **_as_owner(lent["uid"], lent["gid"]),
+                )
             code = process.wait()
         finally:
             signal.signal(signal.SIGINT, former)
     return Exit.DONE if code == 0 else Exit.FAILED
 
 
-def _restore_interrupt() -> None:
+@contextlib.contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """A debugger that is cut off at its prompt leaves a terminal that shows no typing; it is put right."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    as_found = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, as_found)
+
+
+def _hear_interrupt_and_end_with(command: int) -> None:
+    """In the new process: Ctrl-C reaches it again, and it is told to end when the command is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != command:  # killed already
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _as_owner(uid: int, gid: int) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from zenwebserver.errors import Exit, ZenwebserverError
 WIDTH = 50
 COLOURS = {"[OK]": "green", "[UP]": "green", "[FAIL]": "red", "[DOWN]": "red"}
 
-out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+# Colour is for a terminal, whatever FORCE_COLOR and the like ask for: other tools parse what they read.
+out = Console(force_terminal=sys.stdout.isatty(), soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(
+    stderr=True, force_terminal=sys.stderr.isatty(), soft_wrap=True, highlight=False, markup=False, emoji=False
+)
 
 
 def line(text: str = "") -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from zenwebserver import ports
 from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.supervisor import Supervisor
 
 
@@ -18,7 +18,7 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "running": balancer.pid is not None and any(server.pid for server in supervisor.servers.values()),
         "change": supervisor.changes.current,
         "url": supervisor.url(),
-        "loadbalancer": {**_part(balancer), "ports": _ports(supervisor, balancer)},
+        "loadbalancer": {**_part(balancer), "ports": ports.listened(balancer.pid) if balancer.pid else []},
         "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
         "servers": [_server(supervisor, number) for number in numbers],
         "releases": [
@@ -48,8 +48,3 @@ def _server(supervisor: Supervisor, number: int) -> dict[str, Any]:
 
 def _part(part: Any) -> dict[str, Any]:
     return {"state": str(part.state), "pid": part.pid, "reason": part.reason}
-
-
-def _ports(supervisor: Supervisor, balancer: LoadBalancer) -> list[str]:
-    address = supervisor.settings.http_address
-    return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for port in balancer.ports]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
@@ -169,7 +170,8 @@ def run_in_foreground(order: Order) -> int:
         server.run()
     except KeyboardInterrupt:
         server.leave(FOREGROUND_LEAVE_SECONDS)
-        server.run()
+        with contextlib.suppress(KeyboardInterrupt):  # once more: without what still runs
+            server.run()
     return end()
 
 

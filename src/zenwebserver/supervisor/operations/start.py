@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.pool import DEFAULT_SIZE, parse_targets
-from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
+from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
@@ -25,6 +25,7 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         supervisor.read_pool()
     wanted = parse_targets(targets, supervisor.pool)
     forget_undeployed(supervisor)
+    ran = all_run(supervisor, wanted)
     if wanted.loadbalancer and not supervisor.balancer.wanted:
         await supervisor.balancer.claim_ports()
     storage_ran = supervisor.storage.state is State.RUNNING
@@ -32,7 +33,7 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         await start_storage(supervisor, report, named=wanted.storage and not wanted.everything)
     servers = [supervisor.server(number) for number in wanted.servers]
     try:
-        failures = await start_servers(supervisor, report, servers)
+        failures = await start_servers(supervisor, report, servers, quiet=ran and wanted.everything)
         if failures and not any(server.wanted for server in supervisor.servers.values()):
             raise failures[0]
     except ZenwebserverError:
@@ -40,12 +41,23 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
             await supervisor.storage.stop()
         raise
     if wanted.loadbalancer:
-        await start_loadbalancer(supervisor, report)
+        await start_loadbalancer(supervisor, report, quiet=ran and wanted.everything)
     else:
         await supervisor.publish()
     if failures:
         raise failures[0]
-    return f"Started: {supervisor.url()}" if supervisor.balancer.state is State.RUNNING else "Started"
+    done = "It runs already" if ran else "Started"
+    return f"{done}: {supervisor.url()}" if supervisor.balancer.state is State.RUNNING else done
+
+
+def all_run(supervisor: Supervisor, wanted: Targets) -> bool:
+    """Whether there is nothing to start."""
+    parts: list[KeptAlive] = [supervisor.server(number) for number in wanted.servers]
+    if wanted.loadbalancer:
+        parts.append(supervisor.balancer)
+    if wanted.storage and not wanted.everything:
+        parts.append(supervisor.storage)
+    return all(part.state is State.RUNNING for part in parts)
 
 
 def forget_undeployed(supervisor: Supervisor) -> None:
@@ -68,11 +80,13 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
         report.note("Storage is not needed: the site's own configuration uses a shared one")
 
 
-async def start_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> list[ZenwebserverError]:
+async def start_servers(
+    supervisor: Supervisor, report: Report, servers: Sequence[Server], *, quiet: bool
+) -> list[ZenwebserverError]:
     """Start those that do not run, as many at a time as there are processors. Returns what failed."""
     stopped = [server for server in servers if server.state is not State.RUNNING]
     for server in servers:
-        if server not in stopped:
+        if server not in stopped and not quiet:
             report.note(f"{server.title} runs already")
     if not stopped:
         return []
@@ -111,10 +125,11 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
     return release
 
 
-async def start_loadbalancer(supervisor: Supervisor, report: Report) -> None:
+async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: bool = False) -> None:
     balancer = supervisor.balancer
     if balancer.state is State.RUNNING:
-        report.note("Load balancer runs already")
+        if not quiet:
+            report.note("Load balancer runs already")
         await supervisor.publish()
         return
     if not supervisor.home.nginx_conf.exists():
