@@ -69,7 +69,11 @@ def holder(port: int) -> str:
             if not connection.pid:
                 return "a process of another user"
             try:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+                process = psutil.Process(connection.pid)
+                # A worker shares the socket of its parent, which is whom an admin knows.
+                while (parent := process.parent()) and any(at.endswith(f":{port}") for at in listened(parent.pid)):
+                    process = parent
+                return f"{process.name()} (pid {process.pid})"
             except psutil.Error:
                 return f"pid {connection.pid}"
     return ""

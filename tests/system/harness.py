@@ -146,6 +146,10 @@ class Site:
     def server_port(self, number: int) -> int:
         return self.base + number
 
+    def spare_port(self, number: int = 0) -> int:
+        """One of five more ports that are this site's own."""
+        return self.base + 40 + number
+
     # What an admin sees.
 
     def pid(self, name: str) -> int:

@@ -24,7 +24,7 @@ class Terminal:
     """Runs `zenwebserver ARGUMENTS` of `site`; use it with `with`."""
 
     def __init__(self, site: Site, *arguments: str) -> None:
-        self.text = ""  # all that has appeared, without colours
+        self.raw = ""  # all that has appeared
         self._seen = 0
         self._typing, theirs = pty.openpty()
         self._shell = subprocess.Popen(
@@ -43,6 +43,11 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self.hang_up()
+
+    @property
+    def text(self) -> str:
+        """The same without colours and the like."""
+        return ESCAPES.sub("", self.raw)
 
     def type(self, keys: str) -> None:
         os.write(self._typing, keys.encode())
@@ -75,7 +80,7 @@ class Terminal:
     def _read(self, seconds: float) -> bool:
         readable, _, _ = select.select([self._typing], [], [], seconds)
         try:
-            self.text += ESCAPES.sub("", os.read(self._typing, 65536).decode(errors="replace")) if readable else ""
+            self.raw += os.read(self._typing, 65536).decode(errors="replace") if readable else ""
         except OSError:  # nobody has the other end any more
             return False
         return bool(readable)

@@ -71,7 +71,8 @@ class LoadBalancer(KeptAlive):
         log_start = error_log.stat().st_size if error_log.exists() else 0
         self.process.send(signal.SIGHUP)
         async with _bounded(START_SECONDS, "nginx did not take up its configuration"):
-            while not self._workers(self.process.pid) - former:
+            # Until new workers accept, and the former ones accept no more: from then on visitors get what is new.
+            while not (workers := self._workers(self.process.pid)) - former or workers & former:
                 words = [line for line in tail(error_log, log_start).splitlines() if "[emerg]" in line]
                 if words:
                     raise ZenwebserverError(

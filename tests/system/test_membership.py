@@ -1,0 +1,83 @@
+"""attach and detach: which servers visitors reach."""
+
+from __future__ import annotations
+
+from harness import Site
+
+
+def visited(site: Site) -> set[int]:
+    """The processes that answer visitors."""
+    return {int(site.get("/who").text.split()[0]) for _ in range(12)}
+
+
+def direct(site: Site, number: int) -> int:
+    return int(site.get("/who", port=site.server_port(number)).text.split()[0])
+
+
+def test_a_detached_server_is_reached_by_its_direct_port_alone(shared: Site) -> None:
+    one, two = shared.pid("zope1"), shared.pid("zope2")
+    assert visited(shared) == {one, two}
+    ran = shared.ok("detach", "server2")
+    assert ran.out == f"{'Detaching Server 2':<50}[OK]\nDetached\n"
+    assert visited(shared) == {one}
+    assert direct(shared, 2) == two
+    again = shared.ok("detach", "2")
+    assert "Server 2 is detached already\n" in again.out
+    assert visited(shared) == {one}
+
+    ran = shared.ok("attach", "2")
+    assert ran.out == f"{'Attaching Server 2':<50}[OK]\nAttached\n"
+    assert visited(shared) == {one, two}
+    again = shared.ok("attach", "2")
+    assert "Server 2 is attached already\n" in again.out
+    assert (shared.pid("zope1"), shared.pid("zope2")) == (one, two)
+
+
+def test_detached_stays_detached_over_restarts(shared: Site) -> None:
+    shared.ok("detach", "1")
+    try:
+        for commands in (["restart"], ["restart server1"], ["stop 1", "start 1"], ["stop", "start"], ["reload"]):
+            for command in commands:
+                shared.ok(*command.split())
+            assert visited(shared) == {shared.pid("zope2")}, commands
+            assert direct(shared, 1) == shared.pid("zope1")
+        assert "* Detached from server pool" in shared.ok("status", "-v", "1").out
+    finally:
+        shared.ok("attach", "1")
+    assert visited(shared) == {shared.pid("zope1"), shared.pid("zope2")}
+
+
+def test_the_last_one_is_detached_by_force_alone_and_visitors_get_the_page(shared: Site) -> None:
+    try:
+        for targets in (["servers"], ["1", "2"]):
+            ran = shared.run("detach", *targets)
+            assert (ran.code, ran.out) == (1, "")
+            assert "the pool would be empty" in ran.err
+            assert "--force" in ran.err
+        shared.ok("detach", "1")
+        assert shared.run("detach", "2").code == 1
+        assert visited(shared) == {shared.pid("zope2")}
+
+        shared.ok("detach", "--force", "2")
+        answer = shared.get("/who")
+        assert answer.status in (502, 503)
+        assert answer.body == (shared.home / "html" / "zenwebserver_50x.html").read_bytes()
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert direct(shared, 1) == shared.pid("zope1")
+        assert shared.ok("detach", "servers").out.count("is detached already") == 2
+    finally:
+        shared.ok("attach", "servers")
+    assert visited(shared) == {shared.pid("zope1"), shared.pid("zope2")}
+
+
+def test_where_nothing_runs_it_is_recorded_and_said(site: Site) -> None:
+    site.use("store").ok("start")
+    site.ok("stop")
+    ran = site.ok("detach", "2")
+    assert "the load balancer is not running, so it holds from its next start" in ran.out
+    site.ok("start")
+    assert visited(site) == {site.pid("zope1")}
+    site.ok("stop")
+    site.ok("attach", "2")
+    site.ok("start")
+    assert visited(site) == {site.pid("zope1"), site.pid("zope2")}
