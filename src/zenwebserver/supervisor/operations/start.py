@@ -81,7 +81,7 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
 
 
 async def start_servers(
-    supervisor: Supervisor, report: Report, servers: Sequence[Server], *, quiet: bool
+    supervisor: Supervisor, report: Report, servers: Sequence[Server], *, quiet: bool = False
 ) -> list[ZenwebserverError]:
     """Start those that do not run, as many at a time as there are processors. Returns what failed."""
     stopped = [server for server in servers if server.state is not State.RUNNING]
