@@ -45,8 +45,7 @@ def nginx_binary(settings: Settings) -> Path:
 
 async def verified(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> Candidate:
     """nginx.conf and the pool's file as the settings and the template have them now. Raises ZenwebserverError."""
-    if settings.use_ssl:
-        certificates.check(settings.ssl_cert, settings.ssl_key, datetime.now(UTC), settings.host_names)
+    check_certificate(settings)
     nginx = nginx_binary(settings)
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     for folder in config.folders(settings, home):
@@ -72,6 +71,12 @@ async def _rendered(home: Home, settings: Settings, pool_conf: Path) -> str:
         user=("root", "root") if os.geteuid() == 0 else None,
         ipv6=socket.has_dualstack_ipv6(),
     )
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises ZenwebserverError where TLS is asked for and cannot be had."""
+    if settings.use_ssl:
+        certificates.check(settings.ssl_cert, settings.ssl_key, datetime.now(UTC), settings.host_names)
 
 
 async def put_pool(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:

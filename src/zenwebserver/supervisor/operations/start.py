@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
+from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.release import Release
@@ -137,7 +138,11 @@ async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: b
     await note_outdated(supervisor.home, supervisor.settings, report)
     await supervisor.publish()
     with report.step("Starting Load balancer"):
-        await balancer.start()
+        try:
+            await balancer.start()
+        except ZenwebserverError:
+            configuration.check_certificate(supervisor.settings)  # says it plainer than nginx does
+            raise
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError) -> ZenwebserverError:

@@ -1,0 +1,81 @@
+"""What takes effect in a running site by `configure` and `reload`, without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Site
+
+
+@pytest.fixture
+def etc(shared: Site) -> Iterator[Path]:
+    """etc/, put back after the test, in force again."""
+    folder = shared.home / "etc"
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    yield folder
+    for path in folder.iterdir():
+        if path.is_file() and path not in before:
+            path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    shared.ok("configure")
+    shared.ok("reload")
+
+
+def refuses(site: Site, port: int) -> bool:
+    try:
+        site.get("/who", port=port)
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_another_port(shared: Site, etc: Path) -> None:
+    nginx, servers = shared.pid("nginx"), [shared.pid("zope1"), shared.pid("zope2")]
+    new = shared.spare_port()
+    conf = etc / "zenwebserver.conf"
+    conf.write_text(conf.read_text().replace(f"httpPort {shared.port}", f"httpPort {new}"))
+    assert "To put it into effect: zenwebserver reload (or restart)\n" in shared.ok("configure").out
+    assert shared.get("/who").status == 200
+    assert refuses(shared, new)
+    shared.ok("reload")
+    assert shared.get("/who", port=new).status == 200
+    assert refuses(shared, shared.port)
+    assert shared.pid("nginx") == nginx
+    assert [shared.pid("zope1"), shared.pid("zope2")] == servers
+    assert f"Listening (port 127.0.0.1:{new})" in shared.ok("status", "-v", "nginx").out
+
+
+def test_a_key_of_the_admins_own_in_the_template(shared: Site, etc: Path) -> None:
+    template = etc / "nginx.conf.template"
+    former = "server_tokens off;"
+    template.write_text(template.read_text().replace(former, former + " add_header X-Motto {{ motto | quoted }};"))
+    with (etc / "zenwebserver.conf").open("a") as conf:
+        conf.write("motto Slow and steady\n")
+    shared.ok("configure")
+    shared.ok("reload")
+    assert shared.get("/who").headers["X-Motto"] == "Slow and steady"
+
+
+def test_custom_includes_in_the_http_and_the_server_block(shared: Site, etc: Path) -> None:
+    (etc / "nginx-custom-http-map.conf").write_text('map $arg_tea $drink { "" coffee; default tea; }\n')
+    (etc / "nginx-custom-server-drink.conf").write_text('location = /drink { return 200 "$drink"; }\n')
+    nginx = shared.pid("nginx")
+    shared.ok("reload")
+    assert shared.get("/drink").text == "coffee"
+    assert shared.get("/drink?tea=1").text == "tea"
+    assert shared.get("/who").status == 200
+    assert shared.pid("nginx") == nginx
+
+
+def test_a_reload_of_what_nginx_rejects_leaves_everything_as_it_was(shared: Site, etc: Path) -> None:
+    (etc / "nginx-custom-server-broken.conf").write_text("frobnicate on;\n")
+    for command in (["reload"], ["restart", "nginx"]):
+        nginx = shared.pid("nginx")
+        ran = shared.run(*command)
+        assert ran.code == 1
+        assert 'unknown directive "frobnicate"' in ran.err
+        assert shared.get("/who").status == 200
+        assert shared.pid("nginx") == nginx
