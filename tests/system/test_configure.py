@@ -115,7 +115,7 @@ def test_verify_changes_nothing(home: Site) -> None:
     add(settings(home), "error_log_level info")
     before = snapshot(home)
     ran = home.ok("verify")
-    assert "etc/nginx.conf is older than the settings or the template: zenwebserver configure\n" in ran.out
+    assert "etc/nginx.conf is older than the settings or template; to renew it: zenwebserver configure\n" in ran.out
     assert snapshot(home) == before
 
 
