@@ -17,10 +17,16 @@ from zenwebserver.home import Home
 
 
 class InOrder(click.Group):
-    """Lists the verbs in the order in which they are added, which is the order of an admin's work."""
+    """Lists the verbs in the order of an admin's work; one that has no place there comes last."""
+
+    ORDER = (
+        *("init", "start", "stop", "restart", "status", "deploy", "attach", "detach"),
+        *("configure", "verify", "reload", "run", "debug"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        placed = [name for name in self.ORDER if name in self.commands]
+        return [*placed, *(name for name in self.commands if name not in placed and name != "help"), "help"]
 
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"]})
