@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = set(keys())
 # Keys of an admin's own, which the examples add to nginx.conf.template.
-VARIABLES_OF_EXAMPLES = {"siteRoot"}
+VARIABLES_OF_EXAMPLES = {"visitorTimeout"}
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
