@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zenwebserver.cli.main import do, need_home, verb
+from zenwebserver.cli.verbs import do, need_home, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 

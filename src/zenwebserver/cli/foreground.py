@@ -17,7 +17,7 @@ from typing import Any
 
 from zenwebserver import ports
 from zenwebserver.cli import output
-from zenwebserver.cli.main import verb
+from zenwebserver.cli.verbs import verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli import output
-from zenwebserver.cli.main import cli, do, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets

@@ -7,7 +7,7 @@ import sys
 import click
 
 from zenwebserver.cli import output
-from zenwebserver.cli.main import do, need_home, targets_argument, verb
+from zenwebserver.cli.verbs import do, need_home, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
 

@@ -11,7 +11,7 @@ import click
 
 from zenwebserver import takeover
 from zenwebserver.cli import output
-from zenwebserver.cli.main import do, verb
+from zenwebserver.cli.verbs import do, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import signal
@@ -41,7 +40,6 @@ class Zygote:
     def run(self) -> int:
         """Returns the exit code; forks go on inside until the supervisor ends it."""
         name_process("zygote")
-        faulthandler.register(signal.SIGUSR1, all_threads=True)  # where a start that hangs hangs
         before = preload.connections()
         try:
             preload.preload(self._order.zope_ini, self._order.zope_conf)

@@ -1,0 +1,75 @@
+"""How a verb is made: it takes `-v` and the client of its home, and returns its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zenwebserver import __version__
+from zenwebserver.cli import output
+from zenwebserver.client import Client
+from zenwebserver.errors import Exit, ZenwebserverError
+from zenwebserver.home import Home
+
+
+class InOrder(click.Group):
+    """Lists the verbs in the order of an admin's work; one that has no place there comes last."""
+
+    ORDER = (
+        *("init", "start", "stop", "restart", "status", "deploy", "attach", "detach"),
+        *("configure", "verify", "reload", "run", "debug"),
+    )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        placed = [name for name in self.ORDER if name in self.commands]
+        return [*placed, *(name for name in self.commands if name not in placed and name != "help"), "help"]
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zenwebserver")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """Runs a pool of Zope servers behind an nginx load balancer.
+
+    TARGETS: loadbalancer (or nginx), servers, server2 (or 2), storage; several at once; none means all.
+    The home is $ZENHOME, else $XDG_DATA_HOME/zenwebserver (~/.local/share/zenwebserver).
+    """
+    context.obj = verbose
+
+
+def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Command]:
+    """A verb: takes `-v` too, gets the client first, returns its exit code."""
+
+    def decorate(function: Callable[..., Exit]) -> click.Command:
+        @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+        @click.pass_context
+        def command(context: click.Context, /, verbose: bool, **what: Any) -> None:
+            sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
+
+        command.__doc__ = function.__doc__
+        for parameter in getattr(function, "__click_params__", []):
+            command.__click_params__.append(parameter)  # type: ignore[attr-defined]
+        return cli.command(name, **settings)(command)
+
+    return decorate
+
+
+targets_argument = click.argument("targets", nargs=-1)
+
+
+def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
+    """Have it done, show how it goes, return its exit code."""
+    return output.close(output.follow(client.operate(name, **what), verbose=verbose))
+
+
+def need_home(client: Client) -> None:
+    """For what makes no home itself. Raises ZenwebserverError."""
+    if not client.home.exists():
+        raise ZenwebserverError(
+            f"There is no home at {client.home.path}", hint="To make one and start it: zenwebserver start"
+        )
