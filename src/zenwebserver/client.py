@@ -165,7 +165,7 @@ def start_supervisor(home: Home) -> bool:
             [sys.executable, "-m", "zenwebserver.supervisor", str(home.path), str(writing)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=writing,
             cwd="/",
             pass_fds=(writing,),
             start_new_session=True,
@@ -173,7 +173,7 @@ def start_supervisor(home: Home) -> bool:
         os.close(writing)
         words = said.read().strip()
     if words not in ("ready", "running"):
-        raise ZenwebserverError(words or "The supervisor ended at once", hint=f"Its log: {home.supervisor_log}")
+        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=f"Its log: {home.supervisor_log}")
     return words == "ready"
 
 

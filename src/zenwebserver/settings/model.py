@@ -60,6 +60,16 @@ class Settings:
         """Every setting under its name in zenwebserver.conf, and the further ones, for the template."""
         return {**self.variables, **{key.name: getattr(self, key.attribute) for key in keys().values()}}
 
+    def url(self) -> str:
+        """Where visitors, or at least somebody on this machine, reach the site: scheme://host:port."""
+        if self.site_url:
+            return self.site_url
+        named = next((name for name in self.host_names if not name.startswith("*")), "")
+        here = "127.0.0.1" if self.http_address in ("*", "0.0.0.0") else self.http_address  # noqa: S104
+        host = named or (f"[{here}]" if ":" in here else here)
+        scheme, port = ("https", self.ssl_port) if self.use_ssl else ("http", self.http_port)
+        return f"{scheme}://{host}:{port}"
+
     def server_address(self, number: int) -> tuple[str, int]:
         """Host and port of server `number` (from 1). Raises ZenwebserverError where it has no port."""
         if number < 1:

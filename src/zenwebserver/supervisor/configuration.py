@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -13,9 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from zenwebserver import files
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home, make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
+from zenwebserver.site import zope_conf
+from zenwebserver.supervisor import launch
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,29 @@ async def put_pool(home: Home, settings: Settings, servers: Sequence[config.Pool
 async def verify_in_place(home: Home, settings: Settings) -> None:
     """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
     await control.verify(nginx_binary(settings), home, home.nginx_conf)
+
+
+async def verify_site(home: Home, settings: Settings) -> None:
+    """Have the site's own Zope read zope.conf, as each server gets it. Raises ZenwebserverError with its words."""
+    text = zope_conf.read(home.zope_conf).server_conf(
+        client_home=home.var, name="verify", storage_socket=home.storage_socket
+    )
+    with _folder_beside(home) as folder:
+        files.replace(folder / "zope.conf", text, mode=0o600)
+        process = await asyncio.create_subprocess_exec(
+            *launch.check_arguments(settings, folder / "zope.conf"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=launch.environment(home),
+        )
+        _, words = await process.communicate()
+    if process.returncode != 0:
+        raise ZenwebserverError(
+            f"Zope does not take {home.zope_conf}",
+            hint="Nothing was changed.",
+            detail=words.decode(errors="replace").strip(),
+        )
 
 
 async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:

@@ -50,7 +50,7 @@ def main(home: Home, ready: int) -> int:
             started.write("running\n")
             return 0
         except (OSError, ZenwebserverError) as error:
-            started.write(f"The supervisor cannot start: {error}\n")
+            started.write(f"{error}\n")
             return 1
         if owner:
             logger.info("Started as root; everything runs as %s, the owner of %s", owner, home.path)
@@ -64,6 +64,9 @@ def main(home: Home, ready: int) -> int:
 def _say_ready(started) -> None:  # type: ignore[no-untyped-def]
     started.write("ready\n")
     started.close()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())  # until now it led to whoever started us
+    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import zenwebserver
 from zenwebserver.home import Home
 from zenwebserver.settings import Settings
 
-WORKER = Path(zenwebserver.__file__).parent / "worker"
+# A file, not its folder: a buildout's bin/zopepy takes nothing else.
+WORKER = Path(zenwebserver.__file__).parent / "worker" / "__main__.py"
 
 
 def order(home: Home, settings: Settings, name: str, *, release: str, warm_up: bool) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def order(home: Home, settings: Settings, name: str, *, release: str, warm_up: b
         "threads": settings.threads,
         "supervisor": str(home.workers_socket),
         "warmup_paths": settings.warmup_paths if warm_up else (),
-        "base": settings.site_url or _local_url(settings),
+        "base": settings.url(),
         "root": settings.site_root,
     }
 
@@ -51,6 +52,16 @@ def zygote_arguments(home: Home, settings: Settings, release: str, conf: Path) -
     return arguments(settings, what)
 
 
+def storage_arguments(python: str, conf: Path) -> list[str]:
+    """The command of the ZEO server."""
+    return [python, str(WORKER), json.dumps({"storage": str(conf)})]
+
+
+def check_arguments(settings: Settings, conf: Path) -> list[str]:
+    """The command that reads a zope.conf as Zope does, and opens nothing."""
+    return arguments(settings, {"check": str(conf)})
+
+
 def arguments(settings: Settings, what: dict[str, Any]) -> list[str]:
     """The command of a process in the site's Python that becomes `what`."""
     return [str(settings.python), str(WORKER), json.dumps(what)]
@@ -59,9 +70,3 @@ def arguments(settings: Settings, what: dict[str, Any]) -> list[str]:
 def environment(home: Home) -> dict[str, str]:
     """The environment of the site: ours, and which home it belongs to."""
     return {**os.environ, "ZENHOME": str(home.path), "INSTANCE_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
-
-
-def _local_url(settings: Settings) -> str:
-    name = next((name for name in settings.host_names if not name.startswith("*")), "127.0.0.1")
-    scheme, port = ("https", settings.ssl_port) if settings.use_ssl else ("http", settings.http_port)
-    return f"{scheme}://{name}:{port}"

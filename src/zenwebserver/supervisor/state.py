@@ -17,7 +17,7 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "home": str(supervisor.home.path),
         "running": balancer.pid is not None and any(server.pid for server in supervisor.servers.values()),
         "change": supervisor.changes.current,
-        "url": supervisor.url(),
+        "url": f"{supervisor.settings.url()}/",
         "loadbalancer": {**_part(balancer), "ports": ports.listened(balancer.pid) if balancer.pid else []},
         "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
         "servers": [_server(supervisor, number) for number in numbers],

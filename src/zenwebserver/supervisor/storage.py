@@ -45,7 +45,7 @@ class Storage(KeptAlive):
         log = self._home.storage_log
         log_start = log.stat().st_size if log.exists() else 0
         process = Process.spawn(
-            [self.python, "-m", "ZEO.runzeo", "-C", str(self._home.storage_conf)],
+            launch.storage_arguments(self.python, self._home.storage_conf),
             log=log,
             folder=self._home.path,
             environment=launch.environment(self._home),

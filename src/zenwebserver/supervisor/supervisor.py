@@ -274,14 +274,6 @@ class Supervisor:
         parts = [self.storage, self.balancer, *self.servers.values()]
         return all(part.state in (State.STOPPED, State.FAILED) for part in parts) and not self.sessions
 
-    def url(self) -> str:
-        """Where visitors find the site."""
-        settings = self.settings
-        host = "127.0.0.1" if settings.http_address in ("*", "0.0.0.0") else settings.http_address  # noqa: S104
-        host = f"[{host}]" if ":" in host else host
-        scheme, port = ("https", settings.ssl_port) if settings.use_ssl else ("http", settings.http_port)
-        return f"{scheme}://{host}:{port}/"
-
 
 def owner_is_root(home: Path) -> bool:
     return os.geteuid() == 0 and home.stat().st_uid == 0

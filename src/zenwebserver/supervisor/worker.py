@@ -84,11 +84,16 @@ class Worker:
                     if self.state in ("failed", "unsafe", "gone"):
                         await self.process.wait()
                         await self._last_call()
-                        raise StartError(self.process.exited.result(), detail=self.last_words())
+                        raise StartError(self._how_it_failed(), detail=self.last_words())
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             raise StartError(f"was not {state} after {seconds:g} s", detail=await self._stacks()) from None
+
+    def _how_it_failed(self) -> str:
+        """How it ended, and the last line of its traceback."""
+        *_, last = str(self.standing.get("reason", "")).rstrip().rpartition("\n")
+        return f"{self.process.exited.result()}: {last}" if last else str(self.process.exited.result())
 
     async def _stacks(self) -> str:
         """Where it hangs: it writes that into its log."""

@@ -1,4 +1,4 @@
-"""`SITE_PYTHON .../worker ARGUMENT`: becomes a Zope server or a zygote, as the argument says (Order, ZygoteOrder).
+"""`SITE_PYTHON .../worker/__main__.py ARGUMENT`: becomes what the argument (JSON) says: a server, a zygote, storage.
 
 The package is loaded by its path under a name of its own, so that neither our modules nor our dependencies come to
 stand on the site's sys.path.
@@ -32,6 +32,12 @@ def load_package() -> None:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # stacks into the log, even where Python itself is stuck
     load_package()
-    from zenwebserver_worker import server, zygote  # type: ignore[import-not-found]
+    from zenwebserver_worker import others, server, zygote  # type: ignore[import-not-found]
 
-    sys.exit((zygote if "zygote" in json.loads(sys.argv[1]) else server).main(sys.argv[1]))
+    what = json.loads(sys.argv[1])
+    if "storage" in what:
+        others.serve_storage(what["storage"])
+    elif "check" in what:
+        others.check_configuration(what["check"])
+    else:
+        sys.exit((zygote if "zygote" in what else server).main(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.site import zope_conf
 from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
@@ -34,7 +33,7 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         supervisor.read_pool()
         await configuration.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
-        zope_conf.read(supervisor.home.zope_conf)
+        await configuration.verify_site(supervisor.home, settings)
     if supervisor.home.nginx_conf.exists():
         await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):

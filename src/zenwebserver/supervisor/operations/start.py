@@ -48,7 +48,7 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
     if failures:
         raise failures[0]
     done = "It runs already" if ran else "Started"
-    return f"{done}: {supervisor.url()}" if supervisor.balancer.state is State.RUNNING else done
+    return f"{done}: {supervisor.settings.url()}/" if supervisor.balancer.state is State.RUNNING else done
 
 
 def all_run(supervisor: Supervisor, wanted: Targets) -> bool:
