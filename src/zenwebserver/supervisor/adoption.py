@@ -95,14 +95,14 @@ def _release(supervisor: Supervisor, name: str) -> Release:
 
 
 async def _adopt_server(supervisor: Supervisor, worker: Worker, name: str) -> None:
-    deployed = name.isdecimal() and int(name) in supervisor.pool.servers
-    if deployed and worker.state == "serving" and supervisor.server(int(name)).state is State.STOPPED:
+    numbered = name.isdecimal()
+    if numbered and worker.state == "serving" and supervisor.server(int(name)).state is State.STOPPED:
         release = _release(supervisor, str(worker.standing.get("release") or "0"))
         supervisor.server(int(name)).adopt(worker, release)
         logger.info("Server %s is adopted: pid %d", name, worker.process.pid)
-    elif deployed and worker.state in ("serving", "resting", "leaving"):
+    elif numbered and worker.state in ("serving", "resting", "leaving"):
         supervisor.server(int(name)).adopt_leaving(worker)
-    else:  # it never served, or is not asked for any more
+    else:  # it never served
         logger.warning("Server %s, pid %d, is not asked for and is ended", name, worker.process.pid)
         worker.order("leave", timeout=supervisor.settings.drain_timeout)
         if not await worker.process.wait(END_SECONDS):

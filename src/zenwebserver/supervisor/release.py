@@ -119,12 +119,15 @@ class Release:
         token = next(self._tokens)
         self._forked[token] = asyncio.get_running_loop().create_future()
         self.zygote.order("fork", token=token, server=order, log=str(log))
+        answer, end = self._forked[token], self.zygote.process.exited
         try:
-            forked = await asyncio.wait_for(self._forked[token], FORK_SECONDS)
-        except TimeoutError:
-            raise StartError(f"the zygote of release {self.name} did not fork within {FORK_SECONDS:g} s") from None
+            await asyncio.wait([answer, end], timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._forked[token]
+        if not answer.done():
+            what = end.result() if end.done() else f"did not fork within {FORK_SECONDS:g} s"
+            raise StartError(f"could not be forked: the zygote of release {self.name} {what}")
+        forked = answer.result()
         if not (pid := int(forked["forked_pid"])):
             raise StartError(f"was killed by {signal.Signals(forked['forked_signal']).name}")
         try:

@@ -145,6 +145,7 @@ class Server(KeptAlive):
 
     def adopt_leaving(self, worker: Worker) -> None:
         """A process that is on its way out, or was to be."""
+        worker.drop_listener()
         self._let_go(worker)
 
     async def _boot(self, *, on_trial: bool = False) -> None:

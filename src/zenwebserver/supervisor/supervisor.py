@@ -224,6 +224,8 @@ class Supervisor:
         del self._unexpected[call.pid]
         logger.warning("Process %d is nobody's and is ended: %s", call.pid, call.standing)
         call.order("leave", timeout=self.settings.drain_timeout)
+        if call.listener:
+            call.listener.close()
         if "zygote" in call.standing and (identity := Identity.of(call.pid)) and (zygote := Process.adopt(identity)):
             zygote.send(signal.SIGTERM)
 

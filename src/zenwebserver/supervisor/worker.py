@@ -51,6 +51,12 @@ class Worker:
         self.listener = call.listener
         self._hear(call.standing)
 
+    def drop_listener(self) -> None:
+        """Its socket is not taken over: what nobody here closes would go on listening, with nobody who reads."""
+        if self.listener:
+            self.listener.close()
+            self.listener = None
+
     def _hear(self, standing: dict[str, Any]) -> None:
         if self._threads and not self._threads.done() and "threads" in standing:
             self._threads.set_result(standing["threads"])

@@ -12,6 +12,7 @@ from zenwebserver.supervisor.operations.start import (
     load_release,
     start_storage,
 )
+from zenwebserver.supervisor.operations.surplus import remove_surplus
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -71,16 +72,3 @@ def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
         del supervisor.servers[number]
         supervisor.forget_files(str(number))
     supervisor.record(Pool(kept))
-
-
-async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
-    """Servers that are not asked for: out of the pool, drained, destroyed; the highest first."""
-    surplus = sorted(set(supervisor.servers) - set(supervisor.pool.servers), reverse=True)
-    if not surplus:
-        return
-    with report.step("Taking them out of the pool"):
-        if not await supervisor.publish(wait=True):
-            report.note("Requests in nginx outlasted drainTimeout")
-    for number in surplus:
-        with report.step(f"Removing Server {number}"):
-            await supervisor.destroy_server(number)

@@ -16,6 +16,7 @@ from zenwebserver.supervisor.operations.start import (
     start_servers,
     start_storage,
 )
+from zenwebserver.supervisor.operations.surplus import remove_surplus
 from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
@@ -43,6 +44,8 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         await restart_servers(supervisor, report, [supervisor.server(number) for number in wanted.servers])
     if wanted.loadbalancer and not runs:
         await start_loadbalancer(supervisor, report)
+    if wanted.everything:
+        await remove_surplus(supervisor, report)
     return "Restarted"
 
 

@@ -11,6 +11,7 @@ from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
 from zenwebserver.supervisor import configuration
 from zenwebserver.supervisor.kept_alive import KeptAlive, State
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
+from zenwebserver.supervisor.operations.surplus import remove_surplus
 from zenwebserver.supervisor.release import Release
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.server import Server
@@ -45,6 +46,8 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         await start_loadbalancer(supervisor, report, quiet=ran and wanted.everything)
     else:
         await supervisor.publish()
+    if wanted.everything:
+        await remove_surplus(supervisor, report)
     if failures:
         raise failures[0]
     done = "It runs already" if ran else "Started"
