@@ -16,7 +16,7 @@ from seen import stored
 from warm import all_up, configure, running_site, server_pids, write_code
 
 EXCHANGES = 100
-SERVERS = 4
+SERVERS = 8
 MEGABYTES = 6
 
 
@@ -32,7 +32,7 @@ def exchanges(site: Site) -> int:
 
 def test_a_hundred_exchanges_fail_no_request_and_lose_or_double_none(site: Site) -> None:
     begun = exchanges(site)
-    configure(site, maxRequests=150)
+    configure(site, maxRequests=100)
     with Load(site.port, clients=16, pause=0.01) as load:
         load.wait_for(100)
         while exchanges(site) - begun < EXCHANGES:

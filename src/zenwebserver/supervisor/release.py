@@ -120,8 +120,9 @@ class Release:
         self._forked[token] = asyncio.get_running_loop().create_future()
         self.zygote.order("fork", token=token, server=order, log=str(log))
         answer, end = self._forked[token], self.zygote.process.exited
+        either: list[asyncio.Future[Any]] = [answer, end]
         try:
-            await asyncio.wait([answer, end], timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._forked[token]
         if not answer.done():
