@@ -17,7 +17,7 @@ install: $(VENV)/.installed ## .venv/bin/zenwebserver, with Zope, ZEO and nginx
 run: install ## make a home, start storage, two Zope servers and nginx
 	@$(ZENWEBSERVER) init --quiet --set httpAddress=127.0.0.1
 	@$(ZENWEBSERVER) start -v
-	@echo "Next: log in at the address above + manage, or type"
+	@echo "Next: manage it at the address above with /manage behind it, or type"
 	@echo "  $(ZENWEBSERVER) status -v     how it is"
 	@echo "  $(ZENWEBSERVER) deploy +1     one more server"
 	@echo "  $(ZENWEBSERVER) help          all commands"
