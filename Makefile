@@ -33,7 +33,7 @@ test-plone: $(VENV)/.installed-dev $(PLONE)/.installed ## a real Plone site, ser
 	$(VENV)/bin/python -m pytest tests/plone
 
 bench-warm: $(VENV)/.installed-dev $(PLONE)/.installed ## measure warm servers beside ordinary ones: docs/benchmarks.md
-	$(VENV)/bin/python -m bench.warm
+	PYTHONPATH=tests/system $(VENV)/bin/python -m bench.warm $(SERVERS)
 
 check: $(VENV)/.installed-dev ## style and types
 	$(VENV)/bin/ruff check .

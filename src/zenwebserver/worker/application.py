@@ -17,7 +17,6 @@ LOG_FORMAT = "%(asctime)s %(levelname)s [%(name)s:%(lineno)s][%(threadName)s] %(
 
 def load(zope_ini: str, zope_conf: str) -> WSGIApplication:
     """Boot Zope with `zope_conf` in the pipeline of `zope_ini`. Opens the database. Raises what the site raises."""
-    configure_logging(zope_ini)
     from paste.deploy import loadapp
     from Zope2.Startup import run
 

@@ -14,10 +14,18 @@ import os
 import sys
 import threading
 
-from . import application
+from . import application, holes
 
 # What an ordinary start imports late; shared memory and time are saved where the site has them.
-ALSO = ("ZEO.ClientStorage", "ZEO.asyncio.client", "paste.deploy", "waitress.server", "ZPublisher.WSGIPublisher")
+ALSO = (
+    "ZEO.ClientStorage",
+    "ZEO.asyncio.client",
+    "ZPublisher.WSGIPublisher",
+    "ZPublisher.httpexceptions",
+    "Zope2.App.ClassFactory",
+    "paste.deploy",
+    "waitress.server",
+)
 
 
 def preload(zope_ini: str, zope_conf: str) -> None:
@@ -51,10 +59,15 @@ def _load_products_and_zcml() -> None:
     noSecurityManager()
 
 
-def share_memory() -> None:
-    """Keep the garbage collector from touching what the servers share: it would copy the pages."""
+def share_memory() -> list[object]:
+    """Keep the garbage collector, and what servers make, from what they share: its pages would be copied.
+
+    Returns what must be kept for that.
+    """
     gc.collect()
+    filling = holes.filling()
     gc.freeze()
+    return filling
 
 
 class Unsafe(Exception):

@@ -53,8 +53,9 @@ def main(argument: str) -> int:
 class PoolServer:
     """Boots, reports ready, accepts when it is given the listening socket, leaves when told."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, *, forked: bool = False) -> None:
         self._order = order
+        self._forked = forked
         self._orders: queue.SimpleQueue[tuple[dict[str, Any], socket.socket | None]] = queue.SimpleQueue()
         self._server: Server | None = None
         self._line = Line(order.supervisor, {"server": order.server, "release": order.release}, self._take_order)
@@ -63,6 +64,8 @@ class PoolServer:
         """Returns the exit code."""
         self._line.run_in_thread()
         try:
+            if not self._forked:  # else the zygote has done it; doing it anew would copy 6 MB that servers share
+                application.configure_logging(self._order.zope_ini)
             site = application.load(self._order.zope_ini, self._order.zope_conf)
             warmup.check_database()
             self._warm_up().run(site)
@@ -160,6 +163,7 @@ def run_in_foreground(order: Order) -> int:
     """Boot and accept at once; Ctrl-C or SIGTERM ends it cleanly. Returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        application.configure_logging(order.zope_ini)
         site = application.load(order.zope_ini, order.zope_conf)
     except KeyboardInterrupt:
         return 1

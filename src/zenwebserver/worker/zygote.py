@@ -35,6 +35,7 @@ class Zygote:
 
     def __init__(self, order: ZygoteOrder) -> None:
         self._order = order
+        self._kept: list[object] = []
         self._line = Line(order.supervisor, {"zygote": order.zygote}, self._take_order)
 
     def run(self) -> int:
@@ -50,7 +51,7 @@ class Zygote:
             reason = traceback.format_exc()
             sys.stderr.write(reason)
             return self._give_up("failed", reason)
-        preload.share_memory()
+        self._kept = preload.share_memory()
         self._line.tell("ready")
         self._line.run()
         return 0
@@ -97,7 +98,7 @@ class Zygote:
             os.close(output)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             name_process(f"zope{order.server}")
-            code = PoolServer(order).run()
+            code = PoolServer(order, forked=True).run()
         except BaseException:  # noqa: BLE001 - nothing may reach the zygote's own frames
             traceback.print_exc()
         finally:
