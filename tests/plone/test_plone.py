@@ -62,9 +62,24 @@ def test_a_page_made_through_one_server_is_read_from_the_other_and_after_a_resta
         assert "Lorem ipsum dolor" in editor.open(url(plone, server) + "/made-through-one-server")
 
 
+def own_links(page: str) -> list[str]:
+    return re.findall(r'(?:href|src|action)="(http://[^"]+/(?:Plone|@@search|favicon.ico|login|sitemap)[^"]*)"', page)
+
+
 def test_every_link_has_the_address_that_the_visitor_used(plone: Site) -> None:
     for host in (f"127.0.0.1:{plone.port}", f"www.example.org:{plone.port}"):
-        page = plone.get("/Plone", headers={"Host": host}).text
-        own = [link for link in re.findall(r'(?:href|src|action)="(http://[^"]+)"', page) if "/Plone" in link]
-        assert len(own) > 5
-        assert [link for link in own if not link.startswith(f"http://{host}/Plone")] == []
+        links = own_links(plone.get("/Plone", headers={"Host": host}).text)
+        assert len(links) > 5
+        assert [link for link in links if not link.startswith(f"http://{host}/Plone")] == []
+
+
+def test_the_site_can_be_the_root_that_visitors_see(plone: Site) -> None:
+    conf = plone.home / "etc" / "zenwebserver.conf"
+    conf.write_text(conf.read_text().replace("warmupPaths /Plone", "warmupPaths /") + "\nsiteRoot /Plone\n")
+    plone.ok("configure")
+    plone.ok("restart")
+    front = plone.get("/")
+    assert front.status == 200
+    links = own_links(front.text)
+    assert len(links) > 3
+    assert [link for link in links if not link.startswith(f"http://127.0.0.1:{plone.port}/") or "/Plone" in link] == []
