@@ -18,10 +18,11 @@ BYTES_HEADER = sys.getsizeof(b"")
 
 def filling() -> list[object]:
     """Objects that fill the places; to be kept. None where this Python does not tell of them."""
-    return [_object(size) for size, free in _free_places() for _ in range(free)]
+    return [_object(size) for size, free in free_places() for _ in range(free)]
 
 
-def _free_places() -> list[tuple[int, int]]:
+def free_places() -> list[tuple[int, int]]:
+    """How many objects of which size (bytes) would still fit into pages that are in use."""
     tell = getattr(sys, "_debugmallocstats", None)
     if tell is None:
         return []
