@@ -13,6 +13,7 @@ import ipaddress
 import os
 import sys
 import threading
+import time
 
 from . import application, holes
 
@@ -26,6 +27,9 @@ ALSO = (
     "paste.deploy",
     "waitress.server",
 )
+
+# A thread that Python has joined is the kernel's for a moment longer.
+THREAD_END_SECONDS = 1.0
 
 
 def preload(zope_ini: str, zope_conf: str) -> None:
@@ -92,8 +96,11 @@ def check_fork_safety(before: set[str]) -> None:
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         raise Unsafe(f"loading the site started a thread: {', '.join(others)}")
-    if len(os.listdir("/proc/self/task")) > 1:
-        raise Unsafe("loading the site started a thread outside Python")
+    deadline = time.monotonic() + THREAD_END_SECONDS
+    while len(os.listdir("/proc/self/task")) > 1:
+        if time.monotonic() > deadline:
+            raise Unsafe("loading the site started a thread outside Python")
+        time.sleep(0.01)
     left_open = connections() - before
     if left_open:
         raise Unsafe(f"loading the site left a connection open: {', '.join(map(_describe, sorted(left_open)))}")

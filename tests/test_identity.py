@@ -1,0 +1,51 @@
+"""A pid file names one process of one boot, and no other that has its pid by now."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zenwebserver.identity import Identity
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def test_a_living_process_is_read_back_and_a_dead_one_is_not(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    named = Identity.of(sleeper.pid)
+    assert named
+    named.write(tmp_path / "pid")
+    assert Identity.read(tmp_path / "pid") == named
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert Identity.of(sleeper.pid) is None, "a zombie is dead"
+    assert Identity.read(tmp_path / "pid") is None
+    sleeper.wait()
+    assert Identity.of(sleeper.pid) is None
+
+
+@pytest.mark.parametrize("field", [1, 2])
+def test_another_start_time_or_another_boot_is_another_process(tmp_path: Path, field: int) -> None:
+    own = Identity.of(os.getpid())
+    assert own
+    own.write(tmp_path / "pid")
+    words = (tmp_path / "pid").read_text().split()
+    words[field] = "12345"
+    (tmp_path / "pid").write_text(" ".join(words))
+    assert Identity.read(tmp_path / "pid") is None
+
+
+@pytest.mark.parametrize("text", ["", "17", "one two three", "1 2 3 4", "\0"])
+def test_a_file_that_makes_no_sense_names_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pid").write_text(text)
+    assert Identity.read(tmp_path / "pid") is None
+    assert Identity.read(tmp_path / "none") is None
