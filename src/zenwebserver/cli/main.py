@@ -19,5 +19,3 @@ def main() -> None:
     except ZenwebserverError as error:
         output.show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)

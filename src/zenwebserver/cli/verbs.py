@@ -15,6 +15,8 @@ from zenwebserver.client import Client
 from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home
 
+FOREGROUND = ("run", "debug")  # their work ends with the command
+
 
 class InOrder(click.Group):
     """Lists the verbs in the order of an admin's work; one that has no place there comes last."""
@@ -49,7 +51,12 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
         @click.option("-v", "--verbose", is_flag=True, help="Say more.")
         @click.pass_context
         def command(context: click.Context, /, verbose: bool, **what: Any) -> None:
-            sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
+            try:
+                sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
+            except KeyboardInterrupt:  # click would say that it was aborted, which is not so
+                if name not in FOREGROUND:
+                    output.err.print("Interrupted; what was begun goes on. To see how it stands: zenwebserver status")
+                sys.exit(130)
 
         command.__doc__ = function.__doc__
         for parameter in getattr(function, "__click_params__", []):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
@@ -23,8 +24,11 @@ def verify_arguments(binary: Path, home: Home, conf: Path) -> list[str]:
     return [str(binary), "-t", "-q", "-p", f"{home.path}/", "-c", str(conf)]
 
 
-async def verify(binary: Path, home: Home, conf: Path) -> None:
-    """Ask nginx whether it takes `conf`. Raises ZenwebserverError with nginx's words."""
+async def verify(binary: Path, home: Home, conf: Path, *, in_child: Callable[[], object] | None = None) -> None:
+    """Ask nginx whether it takes `conf`. Raises ZenwebserverError with nginx's words.
+
+    nginx binds the ports to verify them; `in_child` gives its process the right to, where it needs one.
+    """
     made_pid_file = not home.nginx_pid.exists()
     process = await asyncio.create_subprocess_exec(
         *verify_arguments(binary, home, conf),
@@ -32,6 +36,7 @@ async def verify(binary: Path, home: Home, conf: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=home.path,
+        preexec_fn=in_child,
     )
     try:
         async with asyncio.timeout(VERIFY_SECONDS):

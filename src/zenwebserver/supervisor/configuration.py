@@ -19,7 +19,7 @@ from zenwebserver.home import Home, make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf
-from zenwebserver.supervisor import launch
+from zenwebserver.supervisor import launch, privileges
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ async def put_pool(home: Home, settings: Settings, servers: Sequence[config.Pool
 
 async def verify_in_place(home: Home, settings: Settings) -> None:
     """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
-    await control.verify(nginx_binary(settings), home, home.nginx_conf)
+    await control.verify(nginx_binary(settings), home, home.nginx_conf, in_child=privileges.bind_low_ports)
 
 
 async def verify_site(home: Home, settings: Settings) -> None:
@@ -128,7 +128,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
 async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:
     (folder / "pool.conf").write_text(pool_conf, encoding="utf-8")
     (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8")
-    await control.verify(nginx, home, folder / "nginx.conf")
+    await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
 
 
 @contextmanager

@@ -49,16 +49,17 @@ def become_owner_of(folder: Path) -> str | None:
 @contextlib.contextmanager
 def binding_low_ports(wanted: bool) -> Iterator[None]:
     """What is started inside may bind ports below 1024, where we may hand that on."""
-    raised = (
-        wanted
-        and os.geteuid() != 0
-        and _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0
-    )
+    raised = wanted and bind_low_ports()
     try:
         yield
     finally:
         if raised:
             _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def bind_low_ports() -> bool:
+    """What this process becomes or starts may bind ports below 1024. Returns whether we could hand that on."""
+    return os.geteuid() != 0 and _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0
 
 
 def become_subreaper() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import psutil
 
 from zenwebserver.identity import Identity
 from zenwebserver.supervisor import privileges
+
+logger = logging.getLogger(__name__)
 
 REAP_SECONDS = 5.0
 
@@ -73,6 +76,13 @@ class Process:
     @property
     def running(self) -> bool:
         return not self.exited.done()
+
+    def name_in(self, pid_file: Path) -> None:
+        """Write its pid file; where the disk is full, it goes on without one."""
+        try:
+            self.identity.write(pid_file)
+        except OSError as error:
+            logger.error("Pid file of process %d could not be written: %s", self.pid, error)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; to a process that is gone, nothing is sent."""

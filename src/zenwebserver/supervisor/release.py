@@ -82,7 +82,7 @@ class Release:
         """`zygote` is this release's, and ready."""
         self.zygote, self.warm = zygote, True
         zygote.hears = self._hear
-        zygote.process.identity.write(self._home.pid_file(f"zygote{self.name}"))
+        zygote.process.name_in(self._home.pid_file(f"zygote{self.name}"))
 
     @property
     def can_fork(self) -> bool:

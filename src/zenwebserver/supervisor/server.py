@@ -184,7 +184,7 @@ class Server(KeptAlive):
 
     def _serves(self, worker: Worker) -> None:
         self.worker = worker
-        worker.process.identity.write(self._pid_file)
+        worker.process.name_in(self._pid_file)
         self._runs(worker.process)
 
     def _died(self) -> None:

@@ -50,7 +50,7 @@ class Storage(KeptAlive):
             folder=self._home.path,
             environment=launch.environment(self._home),
         )
-        process.identity.write(self._pid_file)
+        process.name_in(self._pid_file)
         try:
             await asyncio.wait_for(self._answers(process), START_SECONDS)
         except BaseException as error:

@@ -178,6 +178,8 @@ class Supervisor:
             folder.rmdir()
 
     async def _launch(self, server: Server) -> Worker:
+        if not self.home.server_conf(server.name).exists():  # somebody removed it
+            self.write_server_conf(server.name)
         assert server.release
         # What died comes back at once, without its pages made first.
         warm_up = server.state is not State.REVIVING
