@@ -44,6 +44,11 @@ def main(sizes: tuple[int, ...]) -> None:
         with kind() as measured:
             fill_caches(measured)
             tables.append(table(measured.name, [measure(measured, size) for size in sizes]))
+    write(tables)
+
+
+def write(tables: list[str]) -> None:
+    """Put them between their marks in docs/benchmarks.md."""
     text = PAGE.read_text()
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
@@ -104,33 +109,36 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def table(name: str, rows: list[Row]) -> str:
-    head = (
-        f"| {name}: servers | one ordinary start | N ordinary, together | **N warm** | warm / one | warm / N ordinary "
-        "| restart in turn, ordinary | **rolling restart** | restart / one "
-        "| private MB each, ordinary | **warm** | all MB, ordinary | **warm, with the zygote** | warm / ordinary |"
+    """Two tables: seconds, and MB."""
+    seconds_head = (
+        f"| {name}: servers | one ordinary start | N ordinary, together | **N warm** | ÷ one | ÷ N ordinary "
+        "| ordinary, restarted in turn | **rolling restart** | ÷ one |"
     )
-    return "\n".join([head, "|" + " ---: |" * 14, *map(line, rows)])
+    memory_head = (
+        f"| {name}: servers | private, each: ordinary | **warm** | ÷ | all: ordinary | **warm, zygote included** | ÷ |"
+    )
+    return "\n\n".join(
+        "\n".join([head, "|" + " ---: |" * (head.count("|") - 1), *map(line, rows)])
+        for head, line in ((seconds_head, seconds_line), (memory_head, memory_line))
+    )
 
 
-def line(row: Row) -> str:
+def seconds_line(row: Row) -> str:
     start, ordinary = median(row.starts), median(row.ordinary_starts)
-    cells = [
-        str(row.size),
-        f"{row.unit:.2f} s",
-        f"{ordinary:.2f} s",
-        f"{start:.2f} s",
-        f"{start / row.unit:.2f}",
-        f"{start / ordinary:.2f}",
-        f"{row.ordinary_restart:.2f} s",
-        f"{row.restart:.2f} s",
-        f"{row.restart / row.unit:.2f}",
-        f"{row.ordinary_memory.private:.0f}",
-        f"{row.memory.private:.0f}",
-        f"{row.ordinary_memory.proportional:.0f}",
-        f"{row.memory.proportional:.0f}",
-        f"{row.memory.proportional / row.ordinary_memory.proportional:.2f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    return (
+        f"| {row.size} | {row.unit:.2f} s | {ordinary:.2f} s | {start:.2f} s | {start / row.unit:.2f} "
+        f"| {start / ordinary:.2f} | {row.ordinary_restart:.2f} s | {row.restart:.2f} s "
+        f"| {row.restart / row.unit:.2f} |"
+    )
+
+
+def memory_line(row: Row) -> str:
+    warm, ordinary = row.memory, row.ordinary_memory
+    return (
+        f"| {row.size} | {ordinary.private:.0f} MB | {warm.private:.0f} MB | {warm.private / ordinary.private:.2f} "
+        f"| {ordinary.proportional:.0f} MB | {warm.proportional:.0f} MB "
+        f"| {warm.proportional / ordinary.proportional:.2f} |"
+    )
 
 
 if __name__ == "__main__":
