@@ -38,7 +38,7 @@ ALL = {"Server 1", "Server 2", "Load balancer", "Storage"}
         (["loadbalancer", "1"], {"Load balancer", "Server 1"}),
         (["storage"], {"Storage"}),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value)),
 )
 def test_only_what_is_named_is_stopped_and_started_again(shared: Site, targets: list[str], stopped: set[str]) -> None:
     with put_right(shared):
