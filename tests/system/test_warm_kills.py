@@ -11,7 +11,7 @@ import pytest
 from harness import Site, wait_until
 from load import Load
 from seen import stored
-from warm import all_up, assert_all_stored_once, running_site, status, zygotes
+from warm import all_up, assert_all_stored_once, described, running_site, status, zygotes
 
 from zenwebserver.client import Client
 from zenwebserver.errors import ZenwebserverError
@@ -122,13 +122,14 @@ def assert_complete(site: Site) -> None:
     releases = {each["release"] for each in state["servers"]}
 
     def nothing_else() -> bool:
-        found = site.processes()
+        found = list(described(site))
+        commands = [command for _, _, command in found]
         return (
-            {each.pid for each in found if re.fullmatch(r"zope\d+", each.name())} == set(servers.values())
+            {each.pid for each, name, _ in found if re.fullmatch(r"zope\d+", name)} == set(servers.values())
             and set(zygotes(site)) <= releases  # one that was killed is loaded again when it is needed
-            and sum("nginx: master" in " ".join(each.cmdline()) for each in found) == 1
-            and sum("runzeo" in " ".join(each.cmdline()) for each in found) == 1
-            and sum("zenwebserver.supervisor" in " ".join(each.cmdline()) for each in found) == 1
+            and sum("nginx: master" in command for command in commands) == 1
+            and sum("storage.conf" in command for command in commands) == 1
+            and sum("zenwebserver.supervisor" in command for command in commands) == 1
         )
 
     wait_until(nothing_else, f"nothing doubled, no orphan: {site.processes()}")

@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -101,16 +101,17 @@ def is_back(site: Site, number: int, killed: int) -> bool:
 def zygotes(site: Site) -> dict[str, psutil.Process]:
     """Living zygotes by release."""
     found = {}
-    for each in site.processes():
-        if each.name() == "zygote" and (named := re.search(r'"zygote": "(\d+)"', " ".join(each.cmdline()))):
-            if is_server(each):
-                continue
+    for each, name, command in described(site):
+        if name == "zygote" and (named := re.search(r'"zygote": "(\d+)"', command)):
             found[named[1]] = each
     return found
 
 
-def is_server(each: psutil.Process) -> bool:
-    return re.fullmatch(r"zope\d+", each.name()) is not None
+def described(site: Site) -> Iterator[tuple[psutil.Process, str, str]]:
+    """Every process of the site with its name and its command."""
+    for each in site.processes():
+        with suppress(psutil.Error):  # it ended meanwhile
+            yield each, each.name(), " ".join(each.cmdline())
 
 
 def assert_all_stored_once(site: Site, *ids: Iterable[str]) -> None:

@@ -47,6 +47,8 @@ class KeptAlive:
 
     async def start(self) -> None:
         """Returns when it runs. Raises ZenwebserverError; then it is stopped."""
+        if self.state is State.RUNNING:
+            return  # it died, and came back while its start was prepared
         await self._end_revival()
         self._deaths.forget()
         self.state, self.reason = State.STARTING, ""

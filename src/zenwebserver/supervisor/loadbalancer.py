@@ -64,15 +64,15 @@ class LoadBalancer(KeptAlive):
 
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
-        assert self.process
-        masters = {self.process, *self._leaving}
+        running = self._running()
+        masters = {running, *self._leaving}
         former = {worker for master in masters for worker in self._workers(master.pid, leaving=True)}
         error_log = self._home.nginx_log / "error.log"
         log_start = error_log.stat().st_size if error_log.exists() else 0
-        self.process.send(signal.SIGHUP)
+        running.send(signal.SIGHUP)
         async with _bounded(START_SECONDS, "nginx did not take up its configuration"):
             # Until new workers accept, and the former ones accept no more: from then on visitors get what is new.
-            while not (workers := self._workers(self.process.pid)) - former or workers & former:
+            while not (workers := self._workers(running.pid)) - former or workers & former:
                 words = [line for line in tail(error_log, log_start).splitlines() if "[emerg]" in line]
                 if words:
                     raise ZenwebserverError(
@@ -80,8 +80,8 @@ class LoadBalancer(KeptAlive):
                         hint="It goes on serving as before.",
                         detail="\n".join(words),
                     )
-                if await self.process.wait(LOOK_AGAIN_SECONDS):
-                    raise ZenwebserverError(f"nginx {self.process.exited.result()} during its reload")
+                if await running.wait(LOOK_AGAIN_SECONDS):
+                    raise ZenwebserverError(f"nginx {running.exited.result()} during its reload")
         return former
 
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
@@ -98,8 +98,7 @@ class LoadBalancer(KeptAlive):
 
         Raises ZenwebserverError where the new one does not come up; then the former goes on.
         """
-        former = self.process
-        assert former
+        former = self._running()
         if self._leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
             _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
             if late:
@@ -110,6 +109,12 @@ class LoadBalancer(KeptAlive):
         successor = await self._successor(former, log_start)
         self._runs(successor)
         self._let_go(former)
+
+    def _running(self) -> Process:
+        """Raises ZenwebserverError where it has died a moment ago."""
+        if self.process is None:
+            raise ZenwebserverError(f"The load balancer is not running: {self.reason}", hint="It is started again.")
+        return self.process
 
     async def stop(self) -> None:
         """nginx answers what it has accepted; what still runs after the drain timeout is cut off."""

@@ -141,6 +141,8 @@ class Supervisor:
 
     async def start_server(self, server: Server, release: Release) -> None:
         """Start it in `release`, with the site's configuration as it is now."""
+        if server.state is State.RUNNING:
+            return  # it died, and came back while its start was prepared
         self.write_server_conf(server.name)
         self._set_up(server)
         server.release = release
