@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from harness import Site
 from load import Load
-
-
-def stored(site: Site) -> dict[str, int]:
-    return {ident: int(count) for ident, count in (line.split() for line in site.get("/counts").text.splitlines())}
+from seen import stored
 
 
 def test_no_request_fails_while_the_pool_is_changed(running: Site) -> None:

@@ -11,7 +11,7 @@ import pytest
 from harness import Site, wait_until
 from load import Load
 from seen import stored
-from warm import all_up, assert_all_stored_once, described, running_site, status, zygotes
+from warm import all_up, described, running_site, status, zygotes
 
 from zenwebserver.client import Client
 from zenwebserver.errors import ZenwebserverError
@@ -91,7 +91,7 @@ def operate_and_kill(site: Site, operation: str, what: dict[str, object], step: 
 def test_after_a_kill_one_start_gives_what_was_asked_for(
     site: Site, operation: str, what: dict[str, object], step: str, victim: str
 ) -> None:
-    size = len(recorded(site))
+    size, before = len(recorded(site)), set(stored(site))
     with Load(site.port, clients=2, pause=0.02) as load:
         load.wait_for(4)
         assert operate_and_kill(site, operation, what, step, victim)
@@ -101,7 +101,10 @@ def test_after_a_kill_one_start_gives_what_was_asked_for(
     assert len(recorded(site)) in {size, size + int(str(what.get("size", 0)))}
     if len(recorded(site)) != size + int(str(what.get("size", 0))):
         site.ok("deploy", size + int(str(what["size"])))  # for the next row
-    assert_all_stored_once(site, load.outcome.stored)
+    counts = {ident: count for ident, count in stored(site).items() if ident not in before}
+    assert load.outcome.stored <= set(counts), "what was answered well is stored"
+    if victim != "storage":  # Zope itself repeats a request whose commit it lost sight of
+        assert set(counts.values()) <= {1}
     if victim == "supervisor":
         assert load.outcome.failures == []
     # A retried request may be refused where its only process was killed; what was answered well is stored.

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from zenoss_home import Site, make_site
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Shorter than pytest's own, because a home's path is limited by its Unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="zwt") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
