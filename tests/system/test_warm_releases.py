@@ -57,8 +57,9 @@ def test_a_new_version_is_tried_on_a_detached_server_beside_the_old_one(site: Si
             killed = site.kill(f"zope{number}")
             wait_until(lambda number=number, killed=killed: is_back(site, number, killed), "it is back")
             assert version(site, number) == its_version
-        broken_off = load.outcome.failures[failed_before:]  # at most what the killed process worked on
-        assert all(" POST 502" in failure for failure in broken_off)
+        # At most what the killed process worked on: alone in the pool, nginx has no other server to ask.
+        broken_off = load.outcome.failures[failed_before:]
+        assert all(" 502 " in failure for failure in broken_off)
         assert len(broken_off) <= 4
 
         # A new server takes the newest release that has come up.
