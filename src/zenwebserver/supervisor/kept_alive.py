@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from enum import StrEnum
 
@@ -24,7 +25,7 @@ class State(StrEnum):
     FAILED = "failed"  # it died too often; an admin must start it
 
 
-class KeptAlive:
+class KeptAlive(ABC):
     """Subclasses boot and stop it. Methods are called under the supervisor's lock, except what watches for deaths."""
 
     def __init__(self, title: str) -> None:
@@ -59,13 +60,13 @@ class KeptAlive:
             self.state, self.reason = State.STOPPED, str(error)
             raise
 
+    @abstractmethod
     async def stop(self) -> None:
         """Returns when it has ended, having finished what it had to do."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _boot(self) -> None:
         """From nothing to running, ending in `_runs`. Leaves nothing behind where it raises."""
-        raise NotImplementedError
 
     def _clear(self) -> None:
         """Drop what belongs to a process that is gone for good: its pid file, its listening socket."""
