@@ -27,7 +27,7 @@ stop: install ## stop what `make run` started
 	@$(ZENWEBSERVER) stop
 
 test: $(VENV)/.installed-dev ## every test, the system tests included
-	$(VENV)/bin/python -m pytest -n 4 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 3 --dist loadfile
 
 test-plone: $(VENV)/.installed-dev $(PLONE)/.installed ## a real Plone site, served warm
 	$(VENV)/bin/python -m pytest tests/plone

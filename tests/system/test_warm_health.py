@@ -46,8 +46,14 @@ def reload_settings(site: Site, **settings: object) -> None:
 
 def test_threads_shows_what_each_thread_does(site: Site) -> None:
     waiting = occupy(site, 1, 3)
-    wait_until(lambda: site.ok("threads", "1").out.count("GET /slow, for ") == THREADS, "all threads are busy")
-    shown = site.ok("threads", "server1").out
+    shown = ""
+
+    def all_busy() -> bool:
+        nonlocal shown
+        shown = site.ok("threads", "server1").out
+        return shown.count("GET /slow, for ") == THREADS
+
+    wait_until(all_busy, "all threads are busy")
     assert re.search(r"waitress-0: GET /slow, for \d+\.\d s\n", shown)
     assert "zwstest.py" in shown
     assert "time.sleep(seconds)" in shown
