@@ -97,9 +97,10 @@ class Worker:
             raise StartError(f"was not {state} after {seconds:g} s", detail=await self._stacks()) from None
 
     def _how_it_failed(self) -> str:
-        """How it ended, and the last line of its traceback."""
-        *_, last = str(self.standing.get("reason", "")).rstrip().rpartition("\n")
-        return f"{self.process.exited.result()}: {last}" if last else str(self.process.exited.result())
+        """How it ended, and the error that its traceback ends with."""
+        lines = str(self.standing.get("reason", "")).splitlines()
+        error = next((line for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
+        return f"{self.process.exited.result()}: {error}" if error else str(self.process.exited.result())
 
     async def _stacks(self) -> str:
         """Where it hangs: it writes that into its log."""
