@@ -202,7 +202,7 @@ def _listening(pid: int | None) -> dict[str, Any]:
 
 
 def _nginx_pid(home: Home) -> int | None:
-    """nginx writes its pid alone; a process that started after the file was written is another one."""
+    """nginx writes its pid alone; the process is ours if its command names our nginx.conf."""
     try:
         pid = int(home.nginx_pid.read_text().split()[0])
         title = Path(f"/proc/{pid}/cmdline").read_bytes()

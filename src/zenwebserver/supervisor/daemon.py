@@ -10,7 +10,8 @@ import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import uvicorn
 
@@ -61,7 +62,7 @@ def main(home: Home, ready: int) -> int:
     return 0
 
 
-def _say_ready(started) -> None:  # type: ignore[no-untyped-def]
+def _say_ready(started: TextIO) -> None:
     started.write("ready\n")
     started.close()
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -105,7 +106,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def live(home: Home, started: object) -> None:
+async def live(home: Home, started: Callable[[], None]) -> None:
     """From adoption to the end."""
     privileges.become_subreaper()
     own = Identity.of(os.getpid())
@@ -136,7 +137,7 @@ async def live(home: Home, started: object) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     reaping = asyncio.create_task(reap_orphans())
     watching = asyncio.create_task(Health(supervisor).watch())
-    started()  # type: ignore[operator]
+    started()
     await ending.wait()
     reaping.cancel()
     watching.cancel()

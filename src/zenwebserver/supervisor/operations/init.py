@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from zenwebserver import files, settings
 from zenwebserver.errors import UsageError
@@ -48,6 +49,6 @@ def refresh_shipped_files(home: Home) -> None:
         _put(home.error_page, config.shipped_error_page())
 
 
-def _put(path, text: str) -> None:  # type: ignore[no-untyped-def]
+def _put(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         files.replace(path, text)
