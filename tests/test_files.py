@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zenwebserver import files
+from zenwebserver.machine import files
 
 
 def test_a_file_is_made_with_its_mode_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

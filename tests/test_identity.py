@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zenwebserver.identity import Identity
+from zenwebserver.machine.identity import Identity
 
 
 @pytest.fixture

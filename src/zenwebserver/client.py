@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zenwebserver import pool, ports
+from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.identity import Identity
+from zenwebserver.machine import ports
+from zenwebserver.machine.identity import Identity
 
 ANSWER_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 0.02

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
+from zenwebserver.machine.files import make_folder
 
 # A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
@@ -182,15 +183,3 @@ class Home:
         """Make what is missing, for the owner of the nearest folder that is there; var/run is the owner's alone."""
         for folder in self.folders():
             make_folder(folder, mode=0o700 if folder == self.run else 0o755)
-
-
-def make_folder(folder: Path, *, mode: int = 0o755) -> None:
-    """Make `folder` and its missing parents; where root makes one inside a user's folder, it is that user's."""
-    if folder.is_dir():
-        return
-    if not folder.parent.is_dir():
-        make_folder(folder.parent)
-    folder.mkdir(mode=mode, exist_ok=True)
-    if os.geteuid() == 0:
-        status = folder.parent.stat()
-        os.chown(folder, status.st_uid, status.st_gid)

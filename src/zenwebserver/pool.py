@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zenwebserver import files
 from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.machine import files
 
 DEFAULT_SIZE = 2
 

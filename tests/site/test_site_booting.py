@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from zenwebserver import files
 from zenwebserver.home import Home, make_folder
+from zenwebserver.machine import files
 from zenwebserver.site import zope_conf
 from zenwebserver.site.create import Credentials, create
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from AuthEncoding.AuthEncoding import is_encrypted, pw_validate
 
-from zenwebserver import files
 from zenwebserver.errors import UsageError
 from zenwebserver.home import Home
+from zenwebserver.machine import files
 from zenwebserver.site import create as creation
 from zenwebserver.site import zope_conf
 from zenwebserver.site.create import create

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zenwebserver.supervisor.deaths import PAUSES, TOO_MANY, WITHIN, Deaths
+from zenwebserver.supervisor.parts.deaths import PAUSES, TOO_MANY, WITHIN, Deaths
 
 
 def test_pauses_grow_and_too_many_deaths_in_a_minute_are_the_end() -> None:

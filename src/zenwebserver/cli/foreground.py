@@ -15,11 +15,11 @@ import termios
 from collections.abc import Iterator
 from typing import Any
 
-from zenwebserver import ports
 from zenwebserver.cli import output
 from zenwebserver.cli.verbs import verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
+from zenwebserver.machine import ports
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _libc = ctypes.CDLL(None)

@@ -9,9 +9,10 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zenwebserver import files
 from zenwebserver.errors import UsageError
-from zenwebserver.home import Home, make_folder
+from zenwebserver.home import Home
+from zenwebserver.machine import files
+from zenwebserver.machine.files import make_folder
 from zenwebserver.site import zope_conf
 
 _SKELETON = Path(__file__).parent / "skeleton"

@@ -8,13 +8,13 @@ import signal
 from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.identity import Identity
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
 from zenwebserver.pool import Pool
-from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.release import Release
+from zenwebserver.supervisor.line.worker import Worker
+from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.supervisor import Supervisor
-from zenwebserver.supervisor.worker import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from starlette.routing import Route
 
 from zenwebserver import __version__
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.supervisor.operations import configure, deploy, init, membership, restart, start, stop
+from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
 from zenwebserver.supervisor.operations.session import session
 from zenwebserver.supervisor.report import Event, Report
-from zenwebserver.supervisor.state import snapshot
+from zenwebserver.supervisor.snapshot import snapshot
 from zenwebserver.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ OPERATIONS: dict[str, Callable[..., Awaitable[str]]] = {
     "stop": stop.stop,
     "restart": restart.restart,
     "deploy": deploy.deploy,
-    "attach": membership.attach,
-    "detach": membership.detach,
+    "attach": attach.attach,
+    "detach": attach.detach,
     "configure": configure.configure,
     "verify": configure.verify,
     "reload": configure.reload,

@@ -17,16 +17,17 @@ import uvicorn
 
 from zenwebserver import __version__
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home, make_folder
-from zenwebserver.identity import Identity
-from zenwebserver.supervisor import privileges
+from zenwebserver.home import Home
+from zenwebserver.machine import privileges
+from zenwebserver.machine.files import make_folder
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import reap_orphans
 from zenwebserver.supervisor.adoption import adopt
 from zenwebserver.supervisor.api import Api
 from zenwebserver.supervisor.health import Health
-from zenwebserver.supervisor.processes import reap_orphans
+from zenwebserver.supervisor.line.switchboard import listen_on
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
-from zenwebserver.supervisor.switchboard import listen_on
 
 logger = logging.getLogger(__name__)
 

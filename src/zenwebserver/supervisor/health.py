@@ -10,10 +10,10 @@ from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.server import Server
+from zenwebserver.supervisor.line.worker import Worker
+from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
-from zenwebserver.supervisor.worker import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -9,24 +9,26 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from zenwebserver import files, pool
+from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home, make_folder
-from zenwebserver.identity import Identity
+from zenwebserver.home import Home
+from zenwebserver.machine import files
+from zenwebserver.machine.files import make_folder
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
 from zenwebserver.site import zope_conf
-from zenwebserver.supervisor import configuration
+from zenwebserver.supervisor import published
 from zenwebserver.supervisor.changes import Changes
-from zenwebserver.supervisor.kept_alive import State
-from zenwebserver.supervisor.loadbalancer import LoadBalancer
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.release import Release
-from zenwebserver.supervisor.server import Server
-from zenwebserver.supervisor.storage import Storage
-from zenwebserver.supervisor.switchboard import Call, Switchboard
-from zenwebserver.supervisor.worker import LAST_CALL_SECONDS, Worker
+from zenwebserver.supervisor.line.switchboard import Call, Switchboard
+from zenwebserver.supervisor.line.worker import LAST_CALL_SECONDS, Worker
+from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +58,12 @@ class Supervisor:
 
     def read_settings(self) -> None:
         """Take the settings as they are now. Raises ZenwebserverError; then the former ones stay in force."""
-        self._use(configuration.read_settings(self.home))
+        self._use(published.read_settings(self.home))
 
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self.storage.python = str(settings.python)
-        self.balancer.binary = configuration.nginx_binary(settings)
+        self.balancer.binary = published.nginx_binary(settings)
         self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
         self.balancer.drain_timeout = settings.drain_timeout
         for server in self.servers.values():
@@ -151,7 +153,7 @@ class Supervisor:
     async def exchange_server(self, server: Server, release: Release) -> Callable[[], Awaitable[None]]:
         """Exchange its process for one of `release`. Returns what undoes it, until `server.settle()`.
 
-        Where the new one fails, the former goes on, with its configuration.
+        Where the new one fails, the former goes on, with its published.
         """
         former = self.write_server_conf(server.name)
 
@@ -257,7 +259,7 @@ class Supervisor:
         """
         if not self.home.nginx_conf.exists():
             return True  # the first start writes it
-        changed = await configuration.put_pool(self.home, self.settings, self.pool_servers(without=without))
+        changed = await published.put_pool(self.home, self.settings, self.pool_servers(without=without))
         if not changed or self.balancer.state is not State.RUNNING:
             return True
         former = await self.balancer.reload()
@@ -265,7 +267,7 @@ class Supervisor:
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
-        candidate = await configuration.verified(self.home, self.settings, self.pool_servers())
+        candidate = await published.verified(self.home, self.settings, self.pool_servers())
         former = self.home.nginx_conf.read_text(encoding="utf-8") if self.home.nginx_conf.exists() else None
         if not self.home.nginx_pool_conf.exists():
             files.replace(self.home.nginx_pool_conf, candidate.pool_conf)

@@ -14,9 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from zenwebserver import files
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home, make_folder
+from zenwebserver.home import Home
+from zenwebserver.machine import files
+from zenwebserver.machine.files import make_folder
 from zenwebserver.takeover.original import Metadata, beside, digest, give_to_owner_of, sync_folder
 
 _ABOUT = "What `zenwebserver install` changed in this home. `zenwebserver uninstall` needs it; leave it as it is."

@@ -18,7 +18,7 @@ from typing import Any
 
 from . import application, stacks, warmup
 from .drain import Server
-from .report import Line
+from .line import Line
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import preload
-from .report import Line
+from .line import Line
 from .server import Order, PoolServer
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.supervisor import configuration
-from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
+from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -28,16 +28,16 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
     if not supervisor.home.exists():
         raise ZenwebserverError(f"There is no home at {supervisor.home.path}", hint="To make one: zenwebserver init")
     with report.step("Verifying settings"):
-        settings = configuration.read_settings(supervisor.home)
+        settings = published.read_settings(supervisor.home)
     with report.step("Verifying nginx configuration"):
         supervisor.read_pool()
-        await configuration.verified(supervisor.home, settings, supervisor.pool_servers())
+        await published.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
-        await configuration.verify_site(supervisor.home, settings)
+        await published.verify_site(supervisor.home, settings)
     if supervisor.home.nginx_conf.exists():
         await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):
-            await configuration.verify_in_place(supervisor.home, settings)
+            await published.verify_in_place(supervisor.home, settings)
     return "All is well"
 
 
@@ -47,7 +47,7 @@ async def reload(supervisor: Supervisor, report: Report) -> str:
         raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
     with report.step("Verifying nginx configuration"):
         supervisor.read_settings()
-        await configuration.verify_in_place(supervisor.home, supervisor.settings)
+        await published.verify_in_place(supervisor.home, supervisor.settings)
     await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Reloading Load balancer"):
         await supervisor.balancer.reload()

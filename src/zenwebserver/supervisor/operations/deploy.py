@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
-from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.operations.prepare import prepare
 from zenwebserver.supervisor.operations.start import (
     did_not_come_up,
@@ -13,6 +12,7 @@ from zenwebserver.supervisor.operations.start import (
     start_storage,
 )
 from zenwebserver.supervisor.operations.surplus import remove_surplus
+from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 

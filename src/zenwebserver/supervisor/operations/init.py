@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from zenwebserver import files, settings
+from zenwebserver import settings
 from zenwebserver.errors import UsageError
 from zenwebserver.home import Home
+from zenwebserver.machine import files
 from zenwebserver.nginx import config
 from zenwebserver.settings import SettingsError
 from zenwebserver.site.create import create

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zenwebserver.home import Home
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor import configuration
+from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -22,5 +22,5 @@ def prepare(supervisor: Supervisor, report: Report) -> None:
 
 async def note_outdated(home: Home, settings: Settings, report: Report) -> None:
     """Changed settings or a changed template reach nginx only through `configure`."""
-    if not await configuration.is_current(home, settings):
+    if not await published.is_current(home, settings):
         report.note("etc/nginx.conf is older than the settings or template; to renew it: zenwebserver configure")

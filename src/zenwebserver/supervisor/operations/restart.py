@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
-from zenwebserver.supervisor import configuration
-from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.operations.start import (
     load_release,
@@ -17,9 +16,10 @@ from zenwebserver.supervisor.operations.start import (
     start_storage,
 )
 from zenwebserver.supervisor.operations.surplus import remove_surplus
-from zenwebserver.supervisor.release import Release
+from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
 
 
@@ -54,7 +54,7 @@ async def exchange_loadbalancer(supervisor: Supervisor, report: Report) -> None:
         await supervisor.configure()
     await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Restarting Load balancer"):
-        await configuration.verify_in_place(supervisor.home, supervisor.settings)
+        await published.verify_in_place(supervisor.home, supervisor.settings)
         await supervisor.balancer.upgrade()
 
 

@@ -1,16 +1,16 @@
-"""run and debug: one server in the foreground of a terminal; the supervisor lends it storage and a configuration."""
+"""run and debug: one server in the foreground of a terminal; the supervisor lends it storage and a published."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
 
-from zenwebserver import ports
 from zenwebserver.errors import UsageError, ZenwebserverError
-from zenwebserver.supervisor import launch
-from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.machine import ports
+from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.operations.prepare import prepare
 from zenwebserver.supervisor.operations.start import start_storage
+from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
-from zenwebserver.supervisor import configuration
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
+from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
 from zenwebserver.supervisor.operations.surplus import remove_surplus
-from zenwebserver.supervisor.release import Release
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
-from zenwebserver.supervisor.worker import StartError
 
 
 async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
@@ -144,7 +144,7 @@ async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: b
         try:
             await balancer.start()
         except ZenwebserverError:
-            configuration.check_certificate(supervisor.settings)  # says it plainer than nginx does
+            published.check_certificate(supervisor.settings)  # says it plainer than nginx does
             raise
 
 

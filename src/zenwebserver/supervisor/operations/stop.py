@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from zenwebserver.pool import parse_targets
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zenwebserver import files
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home, make_folder
+from zenwebserver.home import Home
+from zenwebserver.machine import files, privileges
+from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf
-from zenwebserver.supervisor import launch, privileges
+from zenwebserver.supervisor.line import launch
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zenwebserver import files
+from zenwebserver.machine import files
 
 
 @dataclass(frozen=True)

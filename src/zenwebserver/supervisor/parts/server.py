@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.ports import bind
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
-from zenwebserver.supervisor.probe import probe
-from zenwebserver.supervisor.release import Release
-from zenwebserver.supervisor.worker import StartError, Worker
+from zenwebserver.machine.ports import bind
+from zenwebserver.supervisor.line.probe import probe
+from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.parts.release import Release
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from zenwebserver import ports
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.identity import Identity
+from zenwebserver.machine import ports
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.worker import tail
+from zenwebserver.supervisor.line.worker import tail
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
 
 logger = logging.getLogger(__name__)
 

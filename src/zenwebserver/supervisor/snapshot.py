@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zenwebserver import ports
-from zenwebserver.supervisor.kept_alive import State
+from zenwebserver.machine import ports
+from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.supervisor import Supervisor
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
-from zenwebserver.supervisor.kept_alive import State
 from zenwebserver.supervisor.operations.prepare import prepare
+from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 

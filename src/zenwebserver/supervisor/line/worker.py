@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.switchboard import Call
+from zenwebserver.machine.processes import Process
+from zenwebserver.supervisor.line.switchboard import Call
 
 TAIL_LINES = 20
 STACK_LINES = 200

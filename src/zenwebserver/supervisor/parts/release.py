@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zenwebserver import files
 from zenwebserver.home import Home
-from zenwebserver.identity import Identity
+from zenwebserver.machine import files
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor import launch
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.worker import StartError, Worker
+from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line.worker import StartError, Worker
 
 logger = logging.getLogger(__name__)
 

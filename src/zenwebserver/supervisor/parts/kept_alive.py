@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 from enum import StrEnum
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.supervisor.deaths import TOO_MANY, Deaths
-from zenwebserver.supervisor.processes import Process
+from zenwebserver.machine.processes import Process
+from zenwebserver.supervisor.parts.deaths import TOO_MANY, Deaths
 
 logger = logging.getLogger(__name__)
 

@@ -51,3 +51,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path, *, mode: int = 0o755) -> None:
+    """Make `folder` and its missing parents; where root makes one inside a user's folder, it is that user's."""
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    folder.mkdir(mode=mode, exist_ok=True)
+    if os.geteuid() == 0:
+        status = folder.parent.stat()
+        os.chown(folder, status.st_uid, status.st_gid)

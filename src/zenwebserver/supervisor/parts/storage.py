@@ -8,11 +8,11 @@ import socket
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.identity import Identity
-from zenwebserver.supervisor import launch
-from zenwebserver.supervisor.kept_alive import KeptAlive, State
-from zenwebserver.supervisor.processes import Process
-from zenwebserver.supervisor.worker import tail
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
+from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line.worker import tail
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from zenwebserver.identity import Identity
-from zenwebserver.supervisor import privileges
+from zenwebserver.machine import privileges
+from zenwebserver.machine.identity import Identity
 
 logger = logging.getLogger(__name__)
 
