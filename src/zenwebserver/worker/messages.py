@@ -12,7 +12,7 @@ import json
 import math
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 # 1: tokens, typed messages. What came before said no version, which reads as 0.
@@ -88,7 +88,7 @@ class Forked:
 
 @dataclass(frozen=True)
 class Standing:
-    """Who a process is and how it stands: what it says first, and whenever that changes. The rest is news of the moment."""
+    """Who a process is and how it stands: what it says first, and whenever that changes; below it, news of a moment."""
 
     state: WorkerState
     token: str = ""  # of the order that it was made for
@@ -167,7 +167,7 @@ def _without_nothing(content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value is not None}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
@@ -191,8 +191,8 @@ def _made(hint: Any, value: Any) -> Any:
         return tuple(_made(get_args(hint)[0], each) for each in value)
     if issubclass(hint, Enum):
         return hint(value)
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if type(value) is not hint:
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
         raise ValueError(f"not of type {hint.__name__}: {value!r:.100}")
     return value
