@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import inspect
 import json
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from zenwebserver import __version__
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
 from zenwebserver.supervisor.operations.session import session
 from zenwebserver.supervisor.report import Event, Report
@@ -26,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
 
-OPERATIONS: dict[str, Callable[..., Awaitable[str]]] = {
+Operation = Callable[..., Awaitable[str]]
+OPERATIONS: dict[str, Operation] = {
     "init": init.init,
     "start": start.start,
     "stop": stop.stop,
@@ -41,13 +44,14 @@ OPERATIONS: dict[str, Callable[..., Awaitable[str]]] = {
 
 
 class Api:
-    """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` makes room for the next one."""
+    """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` puts a new one in its place."""
 
-    def __init__(self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[], None]) -> None:
+    def __init__(
+        self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[Report], Awaitable[str]]
+    ) -> None:
         self._supervisor = supervisor
         self._ended = ended
         self._upgrade = upgrade
-        self._running: set[asyncio.Task[None]] = set()
         self.app = Starlette(
             routes=[
                 Route("/status", self._status, methods=["GET"]),
@@ -66,62 +70,92 @@ class Api:
         if server is None or server.worker is None or not server.pid:
             return JSONResponse({"error": "That server is not running"})
         try:
-            return JSONResponse({"threads": await server.worker.threads(ANSWER_SECONDS)})
+            threads = await server.worker.threads(ANSWER_SECONDS)
         except ZenwebserverError as error:
             return JSONResponse({"error": error.message, "hint": error.hint})
+        return JSONResponse({"threads": [dataclasses.asdict(thread) for thread in threads]})
 
     async def _make_room(self, _: Request) -> Response:
-        async with self._supervisor.changes.make("upgrade"):
-            self._upgrade()
-        return JSONResponse({})
+        async def upgrade(_: Supervisor, report: Report) -> str:
+            return await self._upgrade(report)
+
+        return self._streamed("upgrade", lambda report: self._change("upgrade", upgrade, {}, report))
 
     async def _operation(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in OPERATIONS:
             return JSONResponse({"error": f"No such operation: {name}"}, status_code=404)
-        what = json.loads(await request.body() or b"{}")
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-        # A task of its own: whoever asked may go away, the change goes on to its end.
-        task = asyncio.create_task(self.operate(name, what, Report(events.put_nowait), lambda: events.put_nowait(None)))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return StreamingResponse(_lines(events), media_type="application/x-ndjson")
-
-    async def operate(
-        self, name: str, what: dict[str, Any], report: Report, told: Callable[[], None] = lambda: None
-    ) -> None:
-        """Do it, as the only change, and tell how it ended."""
-        words = " ".join([name, *map(str, what.get("targets", ()))])
         try:
-            async with self._supervisor.changes.make(words, report.waits):
-                logger.info("Begin: %s %s", name, what)
-                await _told(report, OPERATIONS[name](self._supervisor, report, **what), name)
-        finally:
-            self._ended()
-            told()
+            what = json.loads(await request.body() or b"{}")
+        except (ValueError, RecursionError):
+            what = None
+        if not isinstance(what, dict):
+            return JSONResponse({"error": "The body is no JSON object"}, status_code=400)
+        return self._streamed(name, lambda report: self.operate(name, what, report))
 
     async def _session(self, request: Request) -> Response:
+        """Keep a session until whoever asked for it hangs up, or dies."""
         kind = request.path_params["kind"]
+
+        async def until_hung_up(report: Report) -> None:
+            async def held() -> str:
+                async with session(self._supervisor, report, kind):
+                    while (await request.receive())["type"] != "http.disconnect":
+                        pass
+                return ""
+
+            try:
+                await _told(report, held(), kind)
+            finally:
+                self._ended()
+
+        return self._streamed(kind, until_hung_up)
+
+    def _streamed(self, name: str, work: Callable[[Report], Coroutine[Any, Any, None]]) -> Response:
+        """The events of `work`, which goes on to its end though whoever asked may go away."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        task = asyncio.create_task(self._hold(kind, request, Report(events.put_nowait), events))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+
+        async def to_its_end() -> None:
+            try:
+                await work(Report(events.put_nowait))
+            finally:
+                events.put_nowait(None)
+
+        self._supervisor.tasks.do(name, to_its_end())
         return StreamingResponse(_lines(events), media_type="application/x-ndjson")
 
-    async def _hold(self, kind: str, request: Request, report: Report, events: asyncio.Queue[Event | None]) -> None:
-        """Keep the session until whoever asked for it hangs up, or dies."""
+    async def operate(self, name: str, what: dict[str, Any], report: Report) -> None:
+        """Do it, as the only change, and tell how it ended."""
+        await self._change(name, OPERATIONS[name], what, report)
 
-        async def until_hung_up() -> str:
-            async with session(self._supervisor, report, kind):
-                while (await request.receive())["type"] != "http.disconnect":
-                    pass
-            return ""
-
+    async def _change(self, name: str, operation: Operation, what: dict[str, Any], report: Report) -> None:
         try:
-            await _told(report, until_hung_up(), kind)
+            await _told(report, self._as_the_only_change(name, operation, what, report), name)
         finally:
             self._ended()
-            events.put_nowait(None)
+
+    async def _as_the_only_change(self, name: str, operation: Operation, what: dict[str, Any], report: Report) -> str:
+        refuse_unknown(name, operation, what)
+        targets = what.get("targets", ())
+        words = " ".join([name, *map(str, targets if isinstance(targets, list | tuple) else ())])
+        changes = self._supervisor.changes
+        async with changes.make(words, report.waits) as change:
+            logger.info("Begin: %s %s", name, what)
+            try:
+                return await operation(self._supervisor, report, **what)
+            finally:
+                if changes.holder is change:
+                    await self._supervisor.retire_releases()
+
+
+def refuse_unknown(name: str, operation: Operation, what: dict[str, Any]) -> None:
+    """Raises UsageError where a command of another version wants something that this supervisor cannot do."""
+    known = [key for key, each in inspect.signature(operation).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    if unknown := sorted(set(what) - set(known)):
+        raise UsageError(
+            f"This supervisor ({__version__}) does not know what {name} is to do with: {', '.join(unknown)}",
+            hint="Nothing was done. To have the supervisor of the installed version: zenwebserver upgrade",
+        )
 
 
 async def _told(report: Report, work: Awaitable[str], name: str) -> None:
@@ -134,6 +168,14 @@ async def _told(report: Report, work: Awaitable[str], name: str) -> None:
     except OSError as error:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed: {error}", hint="What it had not reached is as it was."))
+    except asyncio.CancelledError:
+        report.failed(
+            ZenwebserverError(
+                f"{name} was cut off: the supervisor ends",
+                hint="What runs goes on. To take it over, and see how it stands: zenwebserver start",
+            )
+        )
+        raise
     except Exception:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed by a defect of zenwebserver", detail=traceback.format_exc()))

@@ -5,23 +5,68 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Change:
+    what: str
 
 
 class Changes:
-    """At most one change goes on."""
+    """At most one change goes on. Whoever merely waits for others to finish gives the lock up meanwhile."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self.current = ""  # what is being done, for status and for whoever waits
+        self.holder: Change | None = None
+        self._begun = 0  # changes that hold the lock, wait for it, or have given it up and go on
+
+    @property
+    def current(self) -> str:
+        """What is being changed, for status and for whoever waits."""
+        return self.holder.what if self.holder else ""
+
+    @property
+    def idle(self) -> bool:
+        """Nobody changes anything, or waits to."""
+        return not self._begun
 
     @contextlib.asynccontextmanager
-    async def make(self, what: str, waits: Callable[[str], None] = lambda _: None) -> AsyncIterator[None]:
+    async def make(self, what: str, waits: Callable[[str], None] = lambda _: None) -> AsyncIterator[Change]:
         """Be the one that changes; `waits` is told what must end first."""
-        if self._lock.locked():
-            waits(self.current)
-        async with self._lock:
-            self.current = what
+        change = Change(what)
+        self._begun += 1
+        try:
+            if self.holder:
+                waits(self.current)
+            await self._take(change)
             try:
-                yield
+                yield change
             finally:
-                self.current = ""
+                if self.holder is change:
+                    self._give_up()
+        finally:
+            self._begun -= 1
+
+    def finish(self) -> None:
+        """What was to be changed is changed: the rest of the work changes nothing, and keeps nobody from changing."""
+        self._give_up()
+
+    @contextlib.asynccontextmanager
+    async def given_up(self) -> AsyncIterator[None]:
+        """Inside it others may change things: what was so before need not be so after it."""
+        change = self.holder
+        assert change
+        self._give_up()
+        try:
+            yield
+        finally:
+            await self._take(change)
+
+    async def _take(self, change: Change) -> None:
+        await self._lock.acquire()
+        self.holder = change
+
+    def _give_up(self) -> None:
+        self.holder = None
+        self._lock.release()

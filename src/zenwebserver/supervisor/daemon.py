@@ -28,6 +28,7 @@ from zenwebserver.supervisor.health import Health
 from zenwebserver.supervisor.line.switchboard import listen_on
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
+from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ async def live(home: Home, started: Callable[[], None]) -> None:
     assert own
     own.write(home.pid_file("supervisor"))
     logger.info("zenwebserver %s, pid %d, home %s", __version__, own.pid, home.path)
-    supervisor = Supervisor(home)
+    tasks = Tasks()
+    supervisor = Supervisor(home, tasks)
     supervisor.switchboard.open()
     with contextlib.suppress(ZenwebserverError):  # a command that needs them says what is wrong with them
         supervisor.read_settings()
@@ -123,29 +125,30 @@ async def live(home: Home, started: Callable[[], None]) -> None:
     ending = asyncio.Event()
 
     def end_if_idle() -> None:
-        if supervisor.idle and not supervisor.changes.current:
+        if supervisor.idle and supervisor.changes.idle:
             home.control_socket.unlink(missing_ok=True)  # from here on a command starts the next supervisor
             ending.set()
 
-    api = Api(supervisor, end_if_idle, upgrade=ending.set)
-    stops: set[asyncio.Task[None]] = set()
+    async def upgrade(_: Report) -> str:
+        ending.set()
+        return "Upgraded"
+
+    supervisor.ended = end_if_idle
+    api = Api(supervisor, end_if_idle, upgrade)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(
-            number, lambda: stops.add(asyncio.create_task(_stop(api, supervisor, ending)))
-        )
+        asyncio.get_running_loop().add_signal_handler(number, lambda: tasks.do("stop", _stop(api, supervisor, ending)))
     listener = listen_on(home.control_socket)
     server = _Server(uvicorn.Config(api.app, log_config=None, lifespan="off", timeout_graceful_shutdown=5))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    reaping = asyncio.create_task(reap_orphans())
-    watching = asyncio.create_task(Health(supervisor).watch())
+    tasks.keep("reaping", reap_orphans)
+    tasks.keep("health", Health(supervisor).watch)
     started()
     await ending.wait()
-    reaping.cancel()
-    watching.cancel()
     home.control_socket.unlink(missing_ok=True)
     server.should_exit = True
     await serving
     supervisor.switchboard.close()
+    await tasks.end()
     home.pid_file("supervisor").unlink(missing_ok=True)
     logger.info("The supervisor ends; %s", "nothing is left to run" if supervisor.idle else "what runs goes on")
 

@@ -1,4 +1,4 @@
-"""Servers that hang, and servers that have grown old, are replaced while they serve, one at a time."""
+"""Servers that hang, and servers that have grown old, are replaced while they serve; a silent one is killed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import asyncio
 import logging
 import signal
 from dataclasses import dataclass
-from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line.worker import Worker
-from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.worker.messages import Figures
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+# A look that comes so late was not the server's fault: this process, or the whole machine, was frozen.
+LATE_SECONDS = 2.0
 # A server reports every 5 s (worker/server.py); one that is silent for so long does not run Python any more.
 SILENT_SECONDS = 30.0
 STACKS_SECONDS = 1.0  # for writing the stacks into the server's log
@@ -34,19 +35,19 @@ class Verdict:
     answers: bool = True
 
 
-def verdict(figures: dict[str, Any], silent: float, pid: int, settings: Settings) -> Verdict | None:
-    """What `figures` (worker/server.py) and `silent` seconds without a report say of process `pid`. Pure."""
+def verdict(figures: Figures, silent: float, pid: int, settings: Settings) -> Verdict | None:
+    """What `figures` and `silent` seconds without a word say of process `pid`. Pure."""
     if silent > SILENT_SECONDS:
         return Verdict(f"it has not reported for {silent:.0f} s", hangs=True, answers=False)
-    busy = figures.get("all_busy_seconds", 0.0)
+    busy = figures.all_busy_seconds
     if settings.hung_timeout and busy > settings.hung_timeout:
         return Verdict(f"all its threads have been busy for {busy:.0f} s", hangs=True)
     # Neighbours were started together and share the load: each has its own limit, so that they are not old at once.
     limit = settings.max_requests * (100 + pid % (MOST_JITTER + 1)) // 100
-    if limit and figures.get("requests", 0) >= limit:
-        return Verdict(f"it has answered {figures['requests']} requests")
-    if settings.max_memory and figures.get("memory", 0) >= settings.max_memory:
-        return Verdict(f"it has {figures['memory'] / 1024**2:.0f} MB of memory")
+    if limit and figures.requests >= limit:
+        return Verdict(f"it has answered {figures.requests} requests")
+    if settings.max_memory and figures.memory >= settings.max_memory:
+        return Verdict(f"it has {figures.memory / 1024**2:.0f} MB of memory")
     return None
 
 
@@ -55,26 +56,31 @@ class Health:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._under_way: set[int] = set()  # servers that are being replaced
         self._not_before: dict[int, float] = {}  # server -> loop time of the next try
 
     async def watch(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + LOOK_SECONDS
             await asyncio.sleep(LOOK_SECONDS)
+            late = loop.time() - due
             for server in list(self._supervisor.servers.values()):
-                if asyncio.get_running_loop().time() >= self._not_before.get(server.number, 0.0):
-                    await self._look_at(server)
+                if late > LATE_SECONDS and server.worker:
+                    server.worker.forgive_silence()
+                self._look_at(server)
 
-    async def _look_at(self, server: Server) -> None:
+    def _look_at(self, server: Server) -> None:
         worker = server.worker
-        if server.state is not State.RUNNING or worker is None:
+        if worker is None or server.process is not worker.process or server.number in self._under_way:
             return
-        silent = asyncio.get_running_loop().time() - worker.heard_at
-        found = verdict(worker.standing.get("figures", {}), silent, worker.process.pid, self._supervisor.settings)
-        if not found:
+        now = asyncio.get_running_loop().time()
+        found = verdict(worker.figures, now - worker.heard_at, worker.process.pid, self._supervisor.settings)
+        if found is None or (found.answers and now < self._not_before.get(server.number, 0.0)):
             return
-        async with self._supervisor.changes.make(f"replacing {server.title}"):
-            if server.worker is worker and server.state is State.RUNNING:
-                await self._replace(server, worker, found)
+        self._under_way.add(server.number)
+        task = self._supervisor.tasks.do(f"The replacement of {server.title}", self._replace(server, worker, found))
+        task.add_done_callback(lambda _: self._under_way.discard(server.number))
 
     async def _replace(self, server: Server, worker: Worker, found: Verdict) -> None:
         logger.warning("%s, pid %d, is replaced: %s", server.title, worker.process.pid, found.why)
@@ -82,13 +88,17 @@ class Health:
             worker.process.send(signal.SIGUSR1)  # it writes its stacks, even where Python is stuck
             await worker.process.wait(STACKS_SECONDS)
         if not found.answers:
-            worker.process.send(signal.SIGKILL)  # its death is noticed, and it comes back
+            await worker.process.end(signal.SIGKILL, STACKS_SECONDS)  # its death is noticed, and it comes back
             return
+        async with self._supervisor.changes.make(f"replacing {server.title}"):
+            if server.worker is worker and server.serves:
+                await self._exchange(server)
+
+    async def _exchange(self, server: Server) -> None:
         assert server.release
         try:
             await server.exchange(server.release)
         except (ZenwebserverError, OSError) as error:
-            await server.go_back()
             self._not_before[server.number] = asyncio.get_running_loop().time() + TRY_AGAIN_SECONDS
             logger.error("%s could not be replaced: %s; its former process goes on", server.title, error)
         else:

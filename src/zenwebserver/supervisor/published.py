@@ -1,4 +1,4 @@
-"""nginx's generated files: rendered, verified by nginx itself, and only then put in place."""
+"""What nginx is told: its generated files, rendered, verified by nginx itself, and only then put in place."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, privileges
@@ -21,6 +23,38 @@ from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf
 from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
+
+
+class Published:
+    """Which servers nginx is told to send traffic to, and its other files."""
+
+    def __init__(self, home: Home, balancer: LoadBalancer) -> None:
+        self._home = home
+        self._balancer = balancer
+
+    async def put_pool(self, settings: Settings, servers: Sequence[config.PoolServer]) -> set[psutil.Process]:
+        """Tell nginx of `servers`. Returns its workers that still send to others, for `workers_gone`.
+
+        Raises ZenwebserverError.
+        """
+        if not self._home.nginx_conf.exists():
+            return set()  # the first start writes it
+        changed = await put_pool(self._home, settings, servers)
+        if self._balancer.serves and (changed or not self._balancer.knows_its_files):
+            await self._balancer.reload()
+        return self._balancer.outdated_workers()
+
+    async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
+        """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
+        candidate = await verified(self._home, settings, servers)
+        former = files.read_text(self._home.nginx_conf) if self._home.nginx_conf.exists() else None
+        if not self._home.nginx_pool_conf.exists():
+            files.replace(self._home.nginx_pool_conf, candidate.pool_conf)
+        if candidate.nginx_conf == former:
+            return False
+        files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
+        return True
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
-"""What is running now, as a value for the API."""
+"""What is running now, as a value for the API. Reads only: nothing is made or changed by looking."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from zenwebserver.machine import ports
-from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.supervisor import Supervisor
 
 
 def snapshot(supervisor: Supervisor) -> dict[str, Any]:
-    """The pool, its servers, storage and the load balancer. Reads only what the supervisor knows."""
+    """The pool, its servers, storage and the load balancer."""
     balancer, storage = supervisor.balancer, supervisor.storage
-    numbers = sorted({*supervisor.pool.servers, *supervisor.servers})
+    deployed = supervisor.pool.servers
     return {
         "home": str(supervisor.home.path),
         "running": balancer.pid is not None and any(server.pid for server in supervisor.servers.values()),
@@ -20,31 +23,34 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "url": f"{supervisor.settings.url()}/",
         "loadbalancer": {**_part(balancer), "ports": ports.listened(balancer.pid) if balancer.pid else []},
         "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
-        "servers": [_server(supervisor, number) for number in numbers],
+        "servers": [
+            {**_server(server), "deployed": number in deployed, "attached": deployed.get(number, False)}
+            for number, server in sorted(supervisor.servers.items())
+        ],
         "releases": [
-            {"name": each.name, "zygote": each.zygote.process.pid if each.zygote and each.can_fork else None}
+            {"name": each.name, "zygote": each.zygote.process.pid if each.zygote and each.forks else None}
             for each in supervisor.releases
         ],
     }
 
 
-def _server(supervisor: Supervisor, number: int) -> dict[str, Any]:
-    server = supervisor.server(number)
+def _server(server: Server) -> dict[str, Any]:
     host, port = server.address
     return {
-        "number": number,
+        "number": server.number,
         **_part(server),
         "host": host,
         "port": port,
-        "listening": server.state is State.RUNNING,
-        "attached": supervisor.pool.servers.get(number, False),
+        "listening": server.serves,
         "release": server.release.name if server.release else None,
         "ordinary": server.release.why_ordinary if server.release else "",
         "warm": bool(server.release and server.release.warm),
-        "figures": server.worker.standing.get("figures", {}) if server.worker else {},
+        "figures": dataclasses.asdict(server.worker.figures) if server.worker else {},
         "leaving": sorted(worker.process.pid for worker in server.leaving),
     }
 
 
-def _part(part: Any) -> dict[str, Any]:
-    return {"state": str(part.state), "pid": part.pid, "reason": part.reason}
+def _part(part: KeptAlive) -> dict[str, Any]:
+    """Its exchange and its coming back are one state each to whoever looks from outside."""
+    state = State.RUNNING if part.serves else State.REVIVING if part.comes_back else part.state
+    return {"state": str(state), "pid": part.pid, "reason": part.reason}

@@ -2,78 +2,84 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import psutil
 
 from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.machine.files import make_folder
-from zenwebserver.machine.identity import Identity
-from zenwebserver.machine.processes import Process
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
 from zenwebserver.site import zope_conf
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.changes import Changes
-from zenwebserver.supervisor.line.switchboard import Call, Switchboard
-from zenwebserver.supervisor.line.worker import LAST_CALL_SECONDS, Worker
-from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.line.reception import Reception
+from zenwebserver.supervisor.line.switchboard import Switchboard
+from zenwebserver.supervisor.line.worker import Worker
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.parts.storage import Storage
+from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
-
-STRANGER_SECONDS = 5.0
 
 
 class Supervisor:
     """What runs in one home. Operations change it, one at a time (`changes`)."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, tasks: Tasks) -> None:
         self.home = home
+        self.tasks = tasks
         self.settings: Settings = parse("", home.path)
         self.pool = Pool()
         self.servers: dict[int, Server] = {}
-        self.storage = Storage(home, str(self.settings.python))
-        self.balancer = LoadBalancer(home)
+        self.storage = Storage(home, tasks)
+        self.balancer = LoadBalancer(home, tasks)
+        self.published = Published(home, self.balancer)
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
-        self.switchboard = Switchboard(home.workers_socket, self._answer)
+        self.reception = Reception()
+        self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
-        self._expected: dict[int, Worker] = {}
-        self._unexpected: dict[int, Call] = {}
-        self._adopting = True
+        self.ended: Callable[[], None] = lambda: None  # told when something has ended; perhaps all has
 
     # Settings and the record.
 
     def read_settings(self) -> None:
         """Take the settings as they are now. Raises ZenwebserverError; then the former ones stay in force."""
-        self._use(published.read_settings(self.home))
+        self.use(published.read_settings(self.home))
 
-    def _use(self, settings: Settings) -> None:
+    def use(self, settings: Settings) -> None:
+        """`settings` are in force from now on. Raises ZenwebserverError; then the former ones stay."""
+        for server in self.servers.values():
+            if server.rests:
+                settings.server_address(server.number)
         self.settings = settings
         self.storage.python = str(settings.python)
         self.balancer.binary = published.nginx_binary(settings)
         self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
         self.balancer.drain_timeout = settings.drain_timeout
+        self.reception.drain_timeout = settings.drain_timeout
         for server in self.servers.values():
             self._set_up(server)
 
     def read_pool(self) -> None:
         """Take the record as it is on disk. Raises ZenwebserverError."""
-        self.pool = pool.load(self.home.pool_record)
-        for number in self.pool.numbers:
+        recorded = pool.load(self.home.pool_record)
+        for number in recorded.numbers:
             self.server(number)
+        self.pool = recorded
 
     def record(self, wanted: Pool) -> None:
         """What is asked for from now on, whatever happens next."""
@@ -82,17 +88,25 @@ class Supervisor:
             self.pool = wanted
 
     def server(self, number: int) -> Server:
-        """Server `number`, made known where it is not yet."""
+        """Server `number`, made known where it is not yet. Raises ZenwebserverError where it can have no port."""
         if number not in self.servers:
-            address = self.settings.server_address(number)
-            self.servers[number] = Server(number, self.home, address, launch=self._launch, given_up=self._give_up)
-            self._set_up(self.servers[number])
+            server = Server(
+                number,
+                self.settings.server_address(number),
+                pid_file=self.home.pid_file(f"zope{number}"),
+                tasks=self.tasks,
+                launch=self._launch,
+                given_up=self._give_up,
+                left=lambda _: self._one_left(),
+            )
+            self._set_up(server)
+            self.servers[number] = server
         return self.servers[number]
 
     def _set_up(self, server: Server) -> None:
         server.start_timeout = self.settings.start_timeout
-        server.drain_timeout = self.settings.drain_timeout
-        if server.state in (State.STOPPED, State.FAILED):
+        server.leaving.drain_timeout = self.settings.drain_timeout
+        if server.rests:
             server.address = self.settings.server_address(server.number)
 
     # The site and its servers.
@@ -108,7 +122,7 @@ class Supervisor:
         make_folder(self.home.client_home(name))
         text = self.server_conf(f"zope{name}", self.home.client_home(name), debug=debug)
         path = self.home.server_conf(name)
-        former = path.read_text(encoding="utf-8") if path.exists() else None
+        former = files.read_text(path) if path.exists() else None
         files.replace(path, text, mode=0o600)  # it holds whatever secrets zope.conf holds
         return former
 
@@ -127,9 +141,18 @@ class Supervisor:
         site = zope_conf.read(self.home.zope_conf)
         return (self.home.path / "inituser").exists() or not all(path.exists() for path in site.data_files)
 
+    def release(self, name: str) -> Release:
+        """Release `name`, made known where it is not yet."""
+        for release in self.releases:
+            if release.name == name:
+                return release
+        self.releases.append(Release(name, self.home, self.reception, self.tasks))
+        return self.releases[-1]
+
     async def new_release(self) -> Release:
         """Load the site's code and configuration as they are now. Raises ZenwebserverError; nothing is changed then."""
-        release = Release(str(1 + max((int(each.name) for each in self.releases), default=0)), self.home, self.expect)
+        name = str(1 + max((int(each.name) for each in self.releases), default=0))
+        release = Release(name, self.home, self.reception, self.tasks)
         await release.boot(self.settings, self.server_conf("zygote", self.home.var))
         self.releases.append(release)
         return release
@@ -143,7 +166,7 @@ class Supervisor:
 
     async def start_server(self, server: Server, release: Release) -> None:
         """Start it in `release`, with the site's configuration as it is now."""
-        if server.state is State.RUNNING:
+        if server.serves:
             return  # it died, and came back while its start was prepared
         self.write_server_conf(server.name)
         self._set_up(server)
@@ -153,27 +176,30 @@ class Supervisor:
     async def exchange_server(self, server: Server, release: Release) -> Callable[[], Awaitable[None]]:
         """Exchange its process for one of `release`. Returns what undoes it, until `server.settle()`.
 
-        Where the new one fails, the former goes on, with its published.
+        Where the new one fails, the former goes on, with its configuration.
         """
         former = self.write_server_conf(server.name)
 
         async def undo() -> None:
-            await server.go_back()
             if former is not None:
                 files.replace(self.home.server_conf(server.name), former, mode=0o600)
+            await server.go_back()
 
         try:
             await server.exchange(release)
         except BaseException:
-            await undo()
+            try:
+                await undo()
+            except (ZenwebserverError, OSError) as error:
+                logger.error("%s", error)  # what it failed of in the first place is what the admin is told
             raise
         return undo
 
-    async def destroy_server(self, number: int) -> None:
-        """Drain and end it, and remove what was made for it; a client home that holds something stays."""
-        await self.server(number).stop()
-        del self.servers[number]
+    def forget_server(self, number: int) -> None:
+        """It does not exist any more; a client home that holds something stays."""
         self.forget_files(str(number))
+        if not self.servers[number].leaving:
+            del self.servers[number]
 
     def forget_files(self, name: str) -> None:
         self.home.server_conf(name).unlink(missing_ok=True)
@@ -181,59 +207,18 @@ class Supervisor:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
+    def _one_left(self) -> None:
+        for number, server in list(self.servers.items()):
+            if number not in self.pool.servers and server.state is State.STOPPED:
+                self.forget_server(number)
+        self.ended()
+
     async def _launch(self, server: Server) -> Worker:
         if not self.home.server_conf(server.name).exists():  # somebody removed it
             self.write_server_conf(server.name)
         assert server.release
         # What died comes back at once, without its pages made first.
-        warm_up = server.state is not State.REVIVING
-        return await server.release.launch(self.settings, server.name, warm_up=warm_up)
-
-    def expect(self, worker: Worker) -> Worker:
-        """The worker's process will call, or has called already."""
-        pid = worker.process.pid
-        if call := self._unexpected.pop(pid, None):
-            worker.answer(call)
-        self._expected[pid] = worker
-        worker.process.exited.add_done_callback(lambda _: self._forget_later(pid))
-        return worker
-
-    def _forget_later(self, pid: int) -> None:
-        """Its last call may still be on its way."""
-        asyncio.get_running_loop().call_later(LAST_CALL_SECONDS, self._expected.pop, pid, None)
-
-    def calls(self) -> dict[int, Call]:
-        """Processes that called though nobody here started them: an earlier supervisor did."""
-        return self._unexpected
-
-    def adopted(self) -> None:
-        """What an earlier supervisor left is known."""
-        self._adopting = False
-        for call in self._unexpected.values():
-            self._expect_nothing_of(call)
-
-    def _answer(self, call: Call) -> None:
-        if worker := self._expected.get(call.pid):
-            worker.answer(call)
-            return
-        self._unexpected[call.pid] = call
-        if not self._adopting:
-            self._expect_nothing_of(call)
-
-    def _expect_nothing_of(self, call: Call) -> None:
-        """A zygote tells in a moment that it has forked this one; else it was booting when the supervisor died."""
-        asyncio.get_running_loop().call_later(STRANGER_SECONDS, self._send_away, call)
-
-    def _send_away(self, call: Call) -> None:
-        if self._unexpected.get(call.pid) is not call:
-            return
-        del self._unexpected[call.pid]
-        logger.warning("Process %d is nobody's and is ended: %s", call.pid, call.standing)
-        call.order("leave", timeout=self.settings.drain_timeout)
-        if call.listener:
-            call.listener.close()
-        if "zygote" in call.standing and (identity := Identity.of(call.pid)) and (zygote := Process.adopt(identity)):
-            zygote.send(signal.SIGTERM)
+        return await server.release.launch(self.settings, server.name, warm_up=not server.comes_back)
 
     async def _give_up(self, server: Server) -> None:
         async with self.changes.make(f"taking {server.title} out of the pool"):
@@ -245,42 +230,30 @@ class Supervisor:
     # The load balancer's view of the pool.
 
     def pool_servers(self, *, without: frozenset[int] = frozenset()) -> list[PoolServer]:
-        """What nginx is told: the servers that run; the detached ones as a comment."""
+        """What nginx is told: the servers that serve or come back; the detached ones as a comment."""
         return [
             PoolServer(number, *self.servers[number].address, attached=self.pool.servers[number])
             for number in self.pool.numbers
             if number not in without and number in self.servers and self.servers[number].wanted
         ]
 
-    async def publish(self, *, without: frozenset[int] = frozenset(), wait: bool = False) -> bool:
-        """Tell nginx which servers run and are attached. With `wait`, until no worker of it knows the former ones.
+    async def publish(self, *, without: frozenset[int] = frozenset()) -> set[psutil.Process]:
+        """Tell nginx which servers serve and are attached. Returns its workers that still know the former ones.
 
-        Returns False where workers that know them are still there after the drain timeout. Raises ZenwebserverError.
+        Raises ZenwebserverError.
         """
-        if not self.home.nginx_conf.exists():
-            return True  # the first start writes it
-        changed = await published.put_pool(self.home, self.settings, self.pool_servers(without=without))
-        if not changed or self.balancer.state is not State.RUNNING:
-            return True
-        former = await self.balancer.reload()
-        return await self.balancer.workers_gone(former) if wait else True
+        return await self.published.put_pool(self.settings, self.pool_servers(without=without))
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
-        candidate = await published.verified(self.home, self.settings, self.pool_servers())
-        former = self.home.nginx_conf.read_text(encoding="utf-8") if self.home.nginx_conf.exists() else None
-        if not self.home.nginx_pool_conf.exists():
-            files.replace(self.home.nginx_pool_conf, candidate.pool_conf)
-        if candidate.nginx_conf == former:
-            return False
-        files.replace(self.home.nginx_conf, candidate.nginx_conf, keep_previous=True)
-        return True
+        return await self.published.configure(self.settings, self.pool_servers())
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing is under way: the supervisor may end."""
+        """Nothing runs, leaves, or is under way: the supervisor may end."""
         parts = [self.storage, self.balancer, *self.servers.values()]
-        return all(part.state in (State.STOPPED, State.FAILED) for part in parts) and not self.sessions
+        leaving = any(server.leaving for server in self.servers.values())
+        return all(part.rests for part in parts) and not (leaving or self.sessions or self.releases)
 
 
 def owner_is_root(home: Path) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -16,13 +18,13 @@ class Tasks:
     """The supervisor's tasks; a task that is running is not forgotten."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def keep(self, what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Do `work` for ever: where it fails, that is logged, and it is begun again a moment later."""
         return self.do(what, self._again_and_again(what, work))
 
-    def do(self, what: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def do(self, what: str, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Do `work` once, in the background; where it fails, that is logged with its traceback."""
         task = asyncio.get_running_loop().create_task(work, name=what)
         self._running.add(task)
@@ -46,7 +48,7 @@ class Tasks:
                 logger.error("%s ended, and is begun again in %g s", what, PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.critical("%s failed, which is a defect", task.get_name(), exc_info=error)

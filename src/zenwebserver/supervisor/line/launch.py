@@ -5,51 +5,53 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import zenwebserver
 from zenwebserver.home import Home
 from zenwebserver.settings import Settings
+from zenwebserver.worker.messages import ServerSpec, ZygoteSpec, encode
 
 # A file, not its folder: a buildout's bin/zopepy takes nothing else.
 WORKER = Path(zenwebserver.__file__).parent / "worker" / "__main__.py"
 
 
-def order(home: Home, settings: Settings, name: str, *, release: str, warm_up: bool) -> dict[str, Any]:
-    """What a server of the pool is to become (worker/server.py, Order)."""
-    return {
-        "server": name,
-        "release": release,
-        "zope_ini": str(home.zope_ini),
-        "zope_conf": str(home.server_conf(name)),
-        "threads": settings.threads,
-        "supervisor": str(home.workers_socket),
-        "warmup_paths": settings.warmup_paths if warm_up else (),
-        "base": settings.url(),
-        "root": settings.site_root,
-    }
+def server_spec(home: Home, settings: Settings, name: str, *, release: str, token: str, warm_up: bool) -> ServerSpec:
+    """What a server of the pool is to become."""
+    return ServerSpec(
+        server=name,
+        release=release,
+        token=token,
+        zope_ini=str(home.zope_ini),
+        zope_conf=str(home.server_conf(name)),
+        threads=settings.threads,
+        supervisor=str(home.workers_socket),
+        warmup_paths=tuple(settings.warmup_paths) if warm_up else (),
+        base=settings.url(),
+        root=settings.site_root,
+    )
+
+
+def server_arguments(settings: Settings, spec: ServerSpec) -> list[str]:
+    """The command of a server that loads the site by itself."""
+    return _arguments(settings, encode(spec).decode().rstrip())
 
 
 def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: int) -> list[str]:
     """The command of a server in the foreground; whoever runs it adds the listening socket's descriptor."""
-    what = {
-        "server": name,
-        "zope_ini": str(home.zope_ini),
-        "zope_conf": str(home.server_conf(name)),
-        "threads": threads,
-    }
-    return arguments(settings, what)
+    spec = ServerSpec(server=name, zope_ini=str(home.zope_ini), zope_conf=str(home.server_conf(name)), threads=threads)
+    return server_arguments(settings, spec)
 
 
-def zygote_arguments(home: Home, settings: Settings, release: str, conf: Path) -> list[str]:
+def zygote_arguments(home: Home, settings: Settings, release: str, conf: Path, *, token: str) -> list[str]:
     """The command of a release's zygote."""
-    what = {
-        "zygote": release,
-        "zope_ini": str(home.zope_ini),
-        "zope_conf": str(conf),
-        "supervisor": str(home.workers_socket),
-    }
-    return arguments(settings, what)
+    spec = ZygoteSpec(
+        zygote=release,
+        token=token,
+        zope_ini=str(home.zope_ini),
+        zope_conf=str(conf),
+        supervisor=str(home.workers_socket),
+    )
+    return _arguments(settings, encode(spec).decode().rstrip())
 
 
 def storage_arguments(python: str, conf: Path) -> list[str]:
@@ -59,12 +61,11 @@ def storage_arguments(python: str, conf: Path) -> list[str]:
 
 def check_arguments(settings: Settings, conf: Path) -> list[str]:
     """The command that reads a zope.conf as Zope does, and opens nothing."""
-    return arguments(settings, {"check": str(conf)})
+    return _arguments(settings, json.dumps({"check": str(conf)}))
 
 
-def arguments(settings: Settings, what: dict[str, Any]) -> list[str]:
-    """The command of a process in the site's Python that becomes `what`."""
-    return [str(settings.python), str(WORKER), json.dumps(what)]
+def _arguments(settings: Settings, what: str) -> list[str]:
+    return [str(settings.python), str(WORKER), what]
 
 
 def environment(home: Home) -> dict[str, str]:

@@ -1,119 +1,198 @@
-"""Where servers call: each says who it is and how it stands, hands over its listening socket, and takes orders."""
+"""Where processes call: a Unix socket on which each says who it is and how it stands, and takes orders."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+
+from zenwebserver.supervisor.tasks import Tasks
+from zenwebserver.worker.messages import LONGEST_LINE, Order, Standing, decode, encode
 
 logger = logging.getLogger(__name__)
 
-LONGEST_FIRST_LINE = 64 * 1024  # bytes
+READ_BYTES = 64 * 1024
 
 
 class Call:
-    """A server process on the line."""
+    """A process on the line. `standing` is the last that it said; whoever `listen`s later has missed nothing of it."""
 
-    def __init__(self, pid: int, standing: dict[str, Any], listener: socket.socket | None, line: socket.socket) -> None:
+    def __init__(self, pid: int, standing: Standing, listener: socket.socket | None, line: socket.socket) -> None:
         self.pid = pid
         self.standing = standing
         self.listener = listener
-        self.listen: Callable[[dict[str, Any]], None] = lambda _: None
+        self.listen: Callable[[Standing], None] = lambda _: None
         self._line = line
 
-    def order(self, name: str, listener: socket.socket | None = None, **details: Any) -> None:
-        """Send an order, with a listening socket where it takes one. Unheard where the process is gone or stuck."""
-        line = json.dumps({"order": name, "listener": listener is not None, **details}).encode() + b"\n"
-        with contextlib.suppress(ConnectionError, BlockingIOError):
-            socket.send_fds(self._line, [line], [] if listener is None else [listener.fileno()])
+    @property
+    def open(self) -> bool:
+        return self._line.fileno() >= 0
+
+    def hear(self, standing: Standing) -> None:
+        self.standing = standing
+        self.listen(standing)
+
+    def order(self, order: Order, listener: socket.socket | None = None) -> bool:
+        """Send an order, with a listening socket where it takes one. Returns whether it is on its way."""
+        line = encode(order)
+        try:
+            sent = socket.send_fds(self._line, [line], [] if listener is None else [listener.fileno()])
+        except OSError:  # it hung up, is gone, or reads nothing any more
+            return False
+        if sent < len(line):
+            self.hang_up()  # what came next would be read as the rest of this one
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        """Where the process lives, it calls again."""
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def drop_listener(self) -> None:
+        """Its socket is not taken over: what nobody here closes would go on listening, with nobody who reads."""
+        if self.listener:
+            self.listener.close()
+            self.listener = None
 
 
 class Switchboard:
-    """Answers calls on a Unix socket; `answer` is told of each new one."""
+    """Answers calls; `answer` is told of each new one."""
 
-    def __init__(self, path: Path, answer: Callable[[Call], None]) -> None:
+    def __init__(self, path: Path, answer: Callable[[Call], None], tasks: Tasks) -> None:
         self._path = path
         self._answer = answer
+        self._tasks = tasks
         self._socket: socket.socket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
+        self.close()
         self._socket = listen_on(self._path)
-        self._keep(self._accept())
+        self._keep(self._tasks.keep("The switchboard", self._accept))
 
     def close(self) -> None:
-        for task in self._tasks:
+        """Hang up on everybody, and answer nobody any more."""
+        for task in self._open:
             task.cancel()
         if self._socket:
             self._socket.close()
-            self._path.unlink(missing_ok=True)
+            self._socket = None
 
-    def _keep(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
 
     async def _accept(self) -> None:
         assert self._socket
         while True:
             connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
-            self._keep(self._serve(connection))
+            self._keep(self._tasks.do("A call", self._serve(connection)))
 
     async def _serve(self, connection: socket.socket) -> None:
-        pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in (os.geteuid(), 0):
-            connection.close()
-            return
-        try:
-            standing, listener, rest = await _first_line(connection)
-        except (OSError, ValueError, EOFError):
-            connection.close()
-            return
-        call = Call(pid, standing, listener, connection)
-        self._answer(call)
-        with contextlib.suppress(ConnectionError), connection:
-            async for line in _lines(connection, rest):
-                call.listen(json.loads(line))
+        with connection:
+            pid, uid = caller(connection)
+            if uid not in (os.geteuid(), 0):
+                logger.warning("Process %d of user %d called and is hung up on", pid, uid)
+                return
+            try:
+                line, descriptors, rest = await _first_line(connection)
+                call = Call(pid, *_understood(line, descriptors), connection)
+            except (OSError, EOFError, ValueError) as error:
+                logger.warning("Process %d called, and is not understood: %s", pid, error or "it hung up")
+                return
+            try:
+                self._answer(call)
+                async for line in _lines(connection, rest):
+                    call.hear(decode(Standing, line))
+            except ConnectionError:
+                pass  # it is gone
+            except ValueError as error:
+                logger.warning("Process %d is not understood, and hung up on: %s", pid, error)
+            finally:
+                call.drop_listener()
 
 
-async def _first_line(connection: socket.socket) -> tuple[dict[str, Any], socket.socket | None, bytes]:
-    """The first line of a call, the listening socket that came with it, and the bytes read behind it."""
-    loop = asyncio.get_running_loop()
+def caller(connection: socket.socket) -> tuple[int, int]:
+    """The pid and the user of whoever called, by the kernel's word."""
+    pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
+async def _first_line(connection: socket.socket) -> tuple[bytes, list[int], bytes]:
+    """The first line of a call, the descriptors that came with it, and the bytes read behind it. Raises EOFError."""
     connection.setblocking(False)
     received, descriptors = b"", list[int]()
-    while b"\n" not in received:
-        await _readable(loop, connection)
-        part, more, _, _ = socket.recv_fds(connection, LONGEST_FIRST_LINE, 1)
-        descriptors += more
-        received += part
-        if not part or len(received) > LONGEST_FIRST_LINE:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise EOFError
+    try:
+        while b"\n" not in received:
+            await _readable(connection)
+            part, more, _, _ = socket.recv_fds(connection, READ_BYTES, 1)
+            descriptors += more
+            received += part
+            if not part:
+                raise EOFError
+            _refuse_endless(received)
+    except BaseException:
+        _close(descriptors)
+        raise
     line, _, rest = received.partition(b"\n")
-    listener = socket.socket(fileno=descriptors[0]) if descriptors else None
-    return json.loads(line), listener, rest
+    return line, descriptors, rest
+
+
+def _understood(line: bytes, descriptors: list[int]) -> tuple[Standing, socket.socket | None]:
+    """Raises ValueError; then the descriptors are closed."""
+    try:
+        standing = decode(Standing, line)
+        if len(descriptors) > 1:
+            raise ValueError(f"{len(descriptors)} descriptors came with it")
+        listener = socket.socket(fileno=descriptors[0]) if descriptors else None
+    except (ValueError, OSError) as error:
+        _close(descriptors)
+        raise ValueError(str(error)) from error
+    if listener and not _is_listening(listener):
+        listener.close()
+        raise ValueError("what it passed is no listening TCP socket")
+    return standing, listener
+
+
+def _is_listening(listener: socket.socket) -> bool:
+    return (
+        listener.family in (socket.AF_INET, socket.AF_INET6)
+        and listener.type == socket.SOCK_STREAM
+        and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    )
 
 
 async def _lines(connection: socket.socket, received: bytes) -> AsyncIterator[bytes]:
+    """Raises ValueError for a line without end."""
     while True:
         *lines, received = received.split(b"\n")
         for line in lines:
             yield line
-        part = await asyncio.get_running_loop().sock_recv(connection, LONGEST_FIRST_LINE)
+        _refuse_endless(received)
+        part = await asyncio.get_running_loop().sock_recv(connection, READ_BYTES)
         if not part:
             return
         received += part
 
 
-async def _readable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+def _refuse_endless(received: bytes) -> None:
+    if len(received) > LONGEST_LINE:
+        raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+async def _readable(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
     ready = loop.create_future()
     loop.add_reader(connection, _set, ready)
     try:
@@ -128,14 +207,21 @@ def _set(ready: asyncio.Future[None]) -> None:
 
 
 def listen_on(path: Path) -> socket.socket:
-    """A listening Unix socket at `path`, for its owner alone; a left-over one is replaced."""
-    path.unlink(missing_ok=True)
+    """A listening Unix socket at `path`, for its owner alone; one that is there is replaced, with no moment between."""
+    beside = path.with_name(f".{path.name[:3]}.new")  # short: a socket's path has little room (home.py)
+    beside.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.setblocking(False)
-    mask = os.umask(0o177)
     try:
-        server.bind(str(path))
-    finally:
-        os.umask(mask)
-    server.listen(128)
+        server.setblocking(False)
+        mask = os.umask(0o177)
+        try:
+            server.bind(str(beside))
+        finally:
+            os.umask(mask)
+        server.listen(128)
+        beside.replace(path)
+    except BaseException:
+        server.close()
+        beside.unlink(missing_ok=True)
+        raise
     return server

@@ -1,4 +1,4 @@
-"""One process of a server, as the supervisor sees it: it boots, is ready, serves, leaves."""
+"""One process of a server, or a zygote, as the supervisor sees it: it boots, is ready, serves, leaves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.line.switchboard import Call
+from zenwebserver.worker.messages import Figures, Order, OrderName, ServerSpec, Standing, ThreadNow, WorkerState
 
 TAIL_LINES = 20
 STACK_LINES = 200
@@ -25,69 +25,93 @@ class StartError(ZenwebserverError):
 
 
 class Worker:
-    """A process with the call that it made; states as in worker/report.py, and "gone"."""
+    """A process, known by the `token` of the order that it was made for, with the call that it makes."""
 
-    def __init__(self, process: Process, log: Path, log_start: int = 0) -> None:
-        self.process = process
-        self.standing: dict[str, Any] = {"state": "starting"}
-        self.listener: socket.socket | None = None
+    def __init__(self, token: str, log: Path) -> None:
+        self.token = token
+        self.standing = Standing(WorkerState.STARTING)
+        self.figures = Figures()
+        self.hears: Callable[[Standing], None] = lambda _: None
+        self.heard_at = asyncio.get_running_loop().time()
         self._log = log
-        self._log_start = log_start
+        self._log_start = log_size(log)
+        self._process: Process | None = None
         self._call: Call | None = None
         self._news = asyncio.Event()
-        self._threads: asyncio.Future[list[dict[str, Any]]] | None = None
-        self.hears: Callable[[dict[str, Any]], None] = lambda _: None
-        self.heard_at = asyncio.get_running_loop().time()
+        self._threads: asyncio.Future[tuple[ThreadNow, ...]] | None = None
+
+    def born(self, process: Process) -> None:
+        """Its process is there; it may have called already."""
+        self._process = process
         process.exited.add_done_callback(lambda _: self._news.set())
 
     @property
-    def state(self) -> str:
-        return str(self.standing["state"]) if self.process.running else "gone"
+    def process(self) -> Process:
+        assert self._process, "it is not born yet"
+        return self._process
+
+    @property
+    def state(self) -> WorkerState:
+        return self.standing.state if self.process.running else WorkerState.GONE
 
     def answer(self, call: Call) -> None:
         """It called: this is its line from now on."""
         self._call = call
         call.listen = self._hear
-        self.listener = call.listener
         self._hear(call.standing)
 
-    def drop_listener(self) -> None:
-        """Its socket is not taken over: what nobody here closes would go on listening, with nobody who reads."""
-        if self.listener:
-            self.listener.close()
-            self.listener = None
+    def take_listener(self) -> socket.socket | None:
+        """The listening socket that it handed over when it called."""
+        listener = self._call.listener if self._call else None
+        if self._call:
+            self._call.listener = None
+        return listener
 
-    def _hear(self, standing: dict[str, Any]) -> None:
-        if self._threads and not self._threads.done() and "threads" in standing:
-            self._threads.set_result(standing["threads"])
-        self.standing = {**self.standing, **standing, "threads": None}
+    def forgive_silence(self) -> None:
+        """It was not heard because nobody listened."""
+        self.heard_at = asyncio.get_running_loop().time()
+
+    def _hear(self, standing: Standing) -> None:
+        if self._threads and not self._threads.done() and standing.threads is not None:
+            self._threads.set_result(standing.threads)
+        self.standing = standing
+        self.figures = standing.figures or self.figures
         self.heard_at = asyncio.get_running_loop().time()
         self.hears(standing)
         self._news.set()
 
-    def order(self, name: str, listener: socket.socket | None = None, **details: Any) -> None:
-        """Tell it to do something (worker/server.py and worker/zygote.py say what)."""
-        if self._call:
-            self._call.order(name, listener, **details)
+    def order(
+        self,
+        name: OrderName,
+        listener: socket.socket | None = None,
+        *,
+        timeout: float = 0.0,
+        server: ServerSpec | None = None,
+        log: str = "",
+    ) -> bool:
+        """Tell it to do something. Returns whether it is on the line."""
+        what = Order(name, listener=listener is not None, timeout=timeout, server=server, log=log)
+        return self._call is not None and self._call.order(what, listener)
 
-    async def threads(self, seconds: float) -> list[dict[str, Any]]:
-        """What each of its threads does now (worker/stacks.py). Raises ZenwebserverError where it does not answer."""
-        self._threads = asyncio.get_running_loop().create_future()
-        self.order("threads")
+    async def threads(self, seconds: float) -> tuple[ThreadNow, ...]:
+        """What each of its threads does now. Raises ZenwebserverError where it does not answer."""
+        if self._threads is None or self._threads.done():
+            self._threads = asyncio.get_running_loop().create_future()
+        self.order(OrderName.THREADS)
         try:
-            return await asyncio.wait_for(self._threads, seconds)
+            return await asyncio.wait_for(asyncio.shield(self._threads), seconds)
         except TimeoutError:
             raise ZenwebserverError(
                 f"Process {self.process.pid} does not answer within {seconds:g} s",
                 hint=f"To have its stacks written to {self._log}: kill -USR1 {self.process.pid}",
             ) from None
 
-    async def until(self, state: str, seconds: float) -> None:
+    async def until(self, state: WorkerState, seconds: float) -> None:
         """Wait until it stands so. Raises StartError where it fails, ends, or takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                while self.state != state:
-                    if self.state in ("failed", "unsafe", "gone"):
+                while self.state is not state:
+                    if self.state in (WorkerState.FAILED, WorkerState.UNSAFE, WorkerState.GONE):
                         await self.process.wait()
                         await self._last_call()
                         raise StartError(self._how_it_failed(), detail=self.last_words())
@@ -98,29 +122,35 @@ class Worker:
 
     def _how_it_failed(self) -> str:
         """How it ended, and the error that its traceback ends with."""
-        lines = str(self.standing.get("reason", "")).splitlines()
+        lines = self.standing.reason.splitlines()
         error = next((line for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
-        return f"{self.process.exited.result()}: {error}" if error else str(self.process.exited.result())
+        return f"{self.process.exited.result()}: {error}" if error else self.process.exited.result()
 
     async def _stacks(self) -> str:
         """Where it hangs: it writes that into its log."""
-        start = self._log.stat().st_size if self._log.exists() else 0
+        start = log_size(self._log)
         self.process.send(signal.SIGUSR1)
         await self.process.wait(STACKS_SECONDS)
         return tail(self._log, start, STACK_LINES) or self.last_words()
 
     async def _last_call(self) -> None:
         """What a process said right before it ended may arrive after its end."""
-        if "reason" not in self.standing:
+        if not self.standing.reason:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), LAST_CALL_SECONDS)
 
     def last_words(self) -> str:
         """Why it failed: its traceback, else the last lines that it logged."""
-        if reason := self.standing.get("reason"):
-            return str(reason).rstrip()
-        return tail(self._log, self._log_start)
+        return self.standing.reason.rstrip() or tail(self._log, self._log_start)
+
+
+def log_size(log: Path) -> int:
+    """Bytes; 0 where there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
 
 
 def tail(log: Path, start: int = 0, most: int = TAIL_LINES) -> str:

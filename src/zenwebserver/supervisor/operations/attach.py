@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
-from zenwebserver.supervisor.operations.prepare import prepare
-from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.operations.steps import prepare
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -38,7 +37,9 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
         )
     with report.step(f"Detaching {_names(numbers)}"):
         supervisor.record(wanted)
-        if not await supervisor.publish(wait=True):
+        outdated = await supervisor.publish()
+        supervisor.changes.finish()
+        if not await supervisor.balancer.workers_gone(outdated):
             report.note("Requests in nginx outlasted drainTimeout")
     return _closing(supervisor, "Detached")
 
@@ -52,7 +53,7 @@ def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> 
 
 def _serves_visitors(supervisor: Supervisor, wanted: Pool) -> bool:
     """Where the site is up, somebody attached must run; where it is down, somebody must be attached."""
-    up = supervisor.balancer.state is State.RUNNING
+    up = supervisor.balancer.serves
     return any(not up or supervisor.servers[number].wanted for number in wanted.attached)
 
 
@@ -61,6 +62,6 @@ def _names(numbers: Sequence[int]) -> str:
 
 
 def _closing(supervisor: Supervisor, what: str) -> str:
-    if supervisor.balancer.state is State.RUNNING:
+    if supervisor.balancer.serves:
         return what
     return f"{what}; the load balancer is not running, so it holds from its next start"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.supervisor import published
-from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
-from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.operations.steps import note_outdated, prepare
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -18,7 +18,7 @@ async def configure(supervisor: Supervisor, report: Report) -> str:
         changed = await supervisor.configure()
     if not changed:
         return "Nothing changed"
-    if supervisor.balancer.state is State.RUNNING:
+    if supervisor.balancer.serves:
         return "To put it into effect: zenwebserver reload (or restart)"
     return "The load balancer is not running; its next start, restart or reload uses it"
 
@@ -30,7 +30,7 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
     with report.step("Verifying settings"):
         settings = published.read_settings(supervisor.home)
     with report.step("Verifying nginx configuration"):
-        supervisor.read_pool()
+        pool.load(supervisor.home.pool_record)
         await published.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
         await published.verify_site(supervisor.home, settings)
@@ -43,7 +43,7 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
 
 async def reload(supervisor: Supervisor, report: Report) -> str:
     """Have nginx read etc/nginx.conf again, verified first."""
-    if supervisor.balancer.state is not State.RUNNING:
+    if not supervisor.balancer.serves:
         raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
     with report.step("Verifying nginx configuration"):
         supervisor.read_settings()

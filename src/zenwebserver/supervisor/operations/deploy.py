@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
-from zenwebserver.supervisor.operations.prepare import prepare
-from zenwebserver.supervisor.operations.start import (
+from zenwebserver.supervisor.operations.steps import (
     did_not_come_up,
     forget_undeployed,
     load_release,
+    prepare,
+    remove_surplus,
     start_storage,
 )
-from zenwebserver.supervisor.operations.surplus import remove_surplus
-from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -26,7 +25,7 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
     forget_undeployed(supervisor)
     supervisor.record(wanted)
     await start_storage(supervisor, report)
-    missing = [each for each in map(supervisor.server, wanted.numbers) if each.state is not State.RUNNING]
+    missing = [each for each in map(supervisor.server, wanted.numbers) if not each.serves]
     try:
         release = await load_release(supervisor, report) if missing else None
     except ZenwebserverError:
@@ -44,7 +43,7 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
             undeploy_unborn(supervisor, former)
             raise did_not_come_up(supervisor, server, error) from error
     await remove_surplus(supervisor, report)
-    if supervisor.balancer.state is not State.RUNNING:
+    if not supervisor.balancer.serves:
         report.note("The load balancer is not running: zenwebserver start")
     return f"{len(wanted.servers)} server{'s'[: len(wanted.servers) != 1]} deployed"
 
@@ -61,14 +60,14 @@ def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_ma
 
 
 def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
-    """New servers that did not come up, or were not tried, do not exist; those that run stay."""
-    alive = {number for number in supervisor.pool.numbers if supervisor.server(number).state is State.RUNNING}
+    """New servers that did not come up, or were not tried, do not exist; those that serve or come back stay."""
+    alive = {number for number in supervisor.pool.numbers if supervisor.server(number).wanted}
     kept = {
         number: attached
         for number, attached in supervisor.pool.servers.items()
         if number in alive | set(former.servers)
     }
-    for number in set(supervisor.pool.servers) - set(kept):
-        del supervisor.servers[number]
-        supervisor.forget_files(str(number))
+    unborn = set(supervisor.pool.servers) - set(kept)
     supervisor.record(Pool(kept))
+    for number in unborn:
+        supervisor.forget_server(number)

@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor import published
-from zenwebserver.supervisor.operations.prepare import note_outdated, prepare
-from zenwebserver.supervisor.operations.start import (
+from zenwebserver.supervisor.operations.steps import (
     load_release,
+    note_outdated,
+    prepare,
+    remove_surplus,
     start_loadbalancer,
     start_servers,
     start_storage,
 )
-from zenwebserver.supervisor.operations.surplus import remove_surplus
-from zenwebserver.supervisor.parts.kept_alive import State
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
@@ -33,7 +33,7 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
         supervisor.read_pool()
     wanted = parse_targets(targets, supervisor.pool)
-    runs = supervisor.balancer.state is State.RUNNING
+    runs = supervisor.balancer.serves
     if wanted.loadbalancer and runs:
         await exchange_loadbalancer(supervisor, report)
     if wanted.storage and not wanted.everything:
@@ -65,14 +65,14 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
         report.note("Storage is not needed: the site's own configuration uses a shared one")
         return
     with report.step("Restarting Storage"):
-        if supervisor.storage.state is not State.STOPPED:
+        if not supervisor.storage.rests:
             await supervisor.storage.stop()
         await supervisor.storage.start()
 
 
 async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
     """A new release beside the old one: one server first, then several at a time; all of them, or none."""
-    if not any(server.state is State.RUNNING for server in supervisor.servers.values()):
+    if not any(server.serves for server in supervisor.servers.values()):
         if failures := await start_servers(supervisor, report, servers):
             raise failures[0]
         return
@@ -89,9 +89,10 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
                 if isinstance(error, BaseException):
                     raise error
         exchanges.check()
-    except BaseException:
-        await exchanges.undo()
-        await supervisor.retire_releases()
+    except BaseException as error:
+        went_back = await exchanges.undo()
+        if isinstance(error, DidNotComeBack):
+            raise error.told(went_back) from error
         raise
     exchanges.settle()
     await supervisor.publish()
@@ -107,6 +108,20 @@ def batched(servers: Sequence[Server], size: int) -> Iterator[Sequence[Server]]:
         yield servers[first : first + size]
 
 
+class DidNotComeBack(ZenwebserverError):
+    """A server could not be exchanged; it was, or was not, left serving."""
+
+    def __init__(self, server: Server, why: str, *, hint: str, detail: str = "") -> None:
+        super().__init__(f"{server.title} {why}", hint=hint, detail=detail)
+        self.server = server
+
+    def told(self, went_back: bool) -> ZenwebserverError:
+        """With how things stand now."""
+        still = "the former one goes on serving" if self.server.serves else "it is down"
+        others = "no server was restarted" if went_back else "not every server could go back"
+        return ZenwebserverError(f"{self.message} ({still}; {others})", hint=self.hint, detail=self.detail)
+
+
 class Exchanges:
     """The servers of one restart that have been exchanged, and how each goes back."""
 
@@ -117,36 +132,46 @@ class Exchanges:
         self._made: list[tuple[Server, Callable[[], Awaitable[None]]]] = []
 
     async def make(self, server: Server) -> None:
-        """Its successor boots while it serves; where it did not run, it is started."""
+        """Its successor boots while it serves; where it did not run, it is started. Raises DidNotComeBack."""
         try:
             with self._report.step(f"Restarting {server.title}"):
-                if server.state is State.RUNNING:
+                if server.serves:
                     self._made.append((server, await self._supervisor.exchange_server(server, self._release)))
                 else:
                     await self._supervisor.start_server(server, self._release)
                     await self._supervisor.publish()
         except ZenwebserverError as error:
-            still = "the former one goes on serving" if server.state is State.RUNNING else "it is down"
-            raise ZenwebserverError(
-                f"{server.title} did not come back: {error.message} ({still}; no server was restarted)",
-                hint=error.hint or f"Its log: {self._supervisor.home.server_log(server.name)}",
+            raise DidNotComeBack(
+                server,
+                f"did not come back: {error.message}",
+                hint=error.hint or self._its_log(server),
                 detail=error.detail,
             ) from error
 
     def check(self) -> None:
-        """Every successor still serves. Raises ZenwebserverError."""
+        """Every successor still serves. Raises DidNotComeBack."""
         for server, _ in self._made:
-            if server.release is not self._release or server.state is not State.RUNNING:
-                raise ZenwebserverError(
-                    f"{server.title} died right after its restart; the former ones go on serving",
-                    hint=f"Its log: {self._supervisor.home.server_log(server.name)}",
-                )
+            if server.release is not self._release or not server.serves:
+                raise DidNotComeBack(server, "died right after its restart", hint=self._its_log(server))
 
-    async def undo(self) -> None:
-        if self._made:
+    async def undo(self) -> bool:
+        """Each goes back, whatever the others do; who cannot is told. Returns whether all have gone back."""
+        if not self._made:
+            return True
+        try:
             with self._report.step("Going back to the former release"):
-                await asyncio.gather(*(undo() for _, undo in self._made))
+                results = await asyncio.gather(*(undo() for _, undo in self._made), return_exceptions=True)
+                failures = [result for result in results if isinstance(result, BaseException)]
+                if failures:
+                    raise ZenwebserverError("\n".join(map(str, failures)))
+        except ZenwebserverError as error:
+            self._report.note(error.message)
+            return False
+        return True
 
     def settle(self) -> None:
         for server, _ in self._made:
             server.settle()
+
+    def _its_log(self, server: Server) -> str:
+        return f"Its log: {self._supervisor.home.server_log(server.name)}"

@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.machine import ports
 from zenwebserver.supervisor.line import launch
-from zenwebserver.supervisor.operations.prepare import prepare
-from zenwebserver.supervisor.operations.start import start_storage
-from zenwebserver.supervisor.parts.kept_alive import State
+from zenwebserver.supervisor.operations.steps import prepare, start_storage
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -47,7 +45,7 @@ async def open_session(supervisor: Supervisor, report: Report, kind: str) -> Non
         host, port = free_address(supervisor)
     supervisor.sessions.add(kind)
     try:
-        ran = supervisor.storage.state is State.RUNNING
+        ran = supervisor.storage.wanted
         await start_storage(supervisor, report)
         supervisor.storage_is_lent = supervisor.storage_is_lent or not ran
         supervisor.write_server_conf(kind, debug=kind == "debug")

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from zenwebserver.pool import parse_targets
-from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.operations.steps import take_out
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -20,12 +21,14 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
     servers = {number: supervisor.server(number) for number in wanted.servers}
     if wanted.everything:
         servers = dict(supervisor.servers)
-    running = [server for server in servers.values() if server.state is not State.STOPPED or server.leaving]
+    running = [server for server in servers.values() if not server.rests or server.leaving]
     for server in servers.values():
         if server not in running and not wanted.everything:
             report.note(f"{server.title} is stopped already")
     await stop_servers(supervisor, report, running)
-    await supervisor.retire_releases()
+    if not wanted.storage:
+        supervisor.changes.finish()
+    await asyncio.gather(*(has_left(server, report) for server in running))
     if wanted.storage:
         await stop_part(supervisor.storage, report, named=not wanted.everything)
     return "Stopped"
@@ -33,24 +36,20 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
 
 async def stop_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
     """No nginx worker knows them any more when they are told to leave."""
-    if not servers:
-        return
-    if supervisor.balancer.state is State.RUNNING:
-        numbers = frozenset(server.number for server in servers)
-        with report.step("Taking them out of the pool"):
-            if not await supervisor.publish(without=numbers, wait=True):
-                report.note("Requests in nginx outlasted drainTimeout")
+    await take_out(supervisor, report, [server for server in servers if not server.rests])
+    await asyncio.gather(*(server.leave() for server in servers))
+    await supervisor.retire_releases()
 
-    async def stop_one(server: Server) -> None:
-        with report.step(f"Stopping {server.title}"):
-            await server.stop()
 
-    await asyncio.gather(*(stop_one(server) for server in servers))
+async def has_left(server: Server, report: Report) -> None:
+    """It has answered what it had accepted."""
+    with report.step(f"Stopping {server.title}"):
+        await server.leaving.end()
 
 
 async def stop_part(part: KeptAlive, report: Report, *, named: bool) -> None:
     """Storage or the load balancer."""
-    if part.state in (State.STOPPED, State.FAILED):
+    if part.rests:
         if named:
             report.note(f"{part.title} is stopped already")
         return

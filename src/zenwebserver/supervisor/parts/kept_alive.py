@@ -1,63 +1,85 @@
-"""What runs and is started again when it dies: servers, storage and the load balancer share this life cycle."""
+"""What runs and is started again when it dies: servers, storage and the load balancer share this life."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
-from enum import StrEnum
+from collections.abc import Coroutine
+from typing import Any
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.parts.deaths import TOO_MANY, Deaths
+from zenwebserver.supervisor.parts.state import COMES_BACK, MAY_BECOME, RESTS, SERVES, State
+from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 
-class State(StrEnum):
-    STOPPED = "stopped"
-    STARTING = "starting"
-    RUNNING = "running"
-    REVIVING = "reviving"  # it died; the next start is under way or waits
-    STOPPING = "stopping"
-    FAILED = "failed"  # it died too often; an admin must start it
-
-
 class KeptAlive(ABC):
-    """Subclasses boot and stop it. Methods are called under the supervisor's lock, except what watches for deaths."""
+    """A part; subclasses boot and end it. Methods are called under the lock for changes; deaths come at any time."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, tasks: Tasks) -> None:
         self.title = title  # "Server 2", "Storage", "Load balancer"
         self.state = State.STOPPED
         self.reason = ""  # why it is not running
         self.process: Process | None = None
+        self._tasks = tasks
         self._deaths = Deaths()
-        self._revival: asyncio.Task[None] | None = None
-        self._watches: set[asyncio.Task[None]] = set()
+        self._recovery: asyncio.Task[Any] | None = None  # what brings it back
+
+    @property
+    def serves(self) -> bool:
+        return self.state in SERVES
 
     @property
     def wanted(self) -> bool:
-        """Whether it runs, or will again in a moment."""
-        return self.state in (State.RUNNING, State.REVIVING)
+        """Whether it serves, or will again in a moment."""
+        return self.serves or self.comes_back
+
+    @property
+    def comes_back(self) -> bool:
+        return self.state in COMES_BACK
+
+    @property
+    def rests(self) -> bool:
+        return self.state in RESTS
 
     @property
     def pid(self) -> int | None:
         return self.process.pid if self.process and self.process.running else None
 
+    def _become(self, state: State, reason: str = "") -> None:
+        """The one transition from state to state."""
+        if state not in MAY_BECOME[self.state]:
+            raise RuntimeError(f"{self.title} cannot become {state}: it is {self.state}")
+        logger.info("%s: %s, now %s%s", self.title, self.state, state, f": {reason}" if reason else "")
+        former, self.state, self.reason = self.state, state, reason
+        self._has_become(former)
+
+    def _has_become(self, former: State) -> None:
+        """What goes with the transition."""
+
     async def start(self) -> None:
-        """Returns when it runs. Raises ZenwebserverError; then it is stopped."""
-        if self.state is State.RUNNING:
+        """Returns when it serves. Raises ZenwebserverError; then it is stopped, or goes on coming back if it did so."""
+        if self.serves:
             return  # it died, and came back while its start was prepared
-        await self._end_revival()
+        came_back = self.comes_back
+        await self._end_recovery()
+        if self.serves:
+            return
         self._deaths.forget()
-        self.state, self.reason = State.STARTING, ""
+        self._become(State.STARTING)
         try:
             await self._boot()
         except BaseException as error:
-            self._clear()
-            self.state, self.reason = State.STOPPED, str(error)
+            if came_back:
+                self._become(State.DOWN, str(error))
+                self._recover(self._revive())
+            else:
+                self._clear()
+                self._become(State.STOPPED, str(error))
             raise
 
     @abstractmethod
@@ -69,10 +91,7 @@ class KeptAlive(ABC):
         """From nothing to running, ending in `_runs`. Leaves nothing behind where it raises."""
 
     def _clear(self) -> None:
-        """Drop what belongs to a process that is gone for good: its pid file, its listening socket."""
-
-    def _pauses(self) -> None:
-        """The next start is some seconds away."""
+        """Drop what belongs to a process that is gone for good, such as its pid file."""
 
     async def _given_up(self) -> None:
         """It died too often."""
@@ -80,58 +99,67 @@ class KeptAlive(ABC):
     def _runs(self, process: Process) -> None:
         """From now on `process` is it, and its death is noticed."""
         self.process = process
-        self.state, self.reason = State.RUNNING, ""
-        self._watch(self._notice_death(process))
+        self._become(State.RUNNING)
+        self._watch(process)
 
-    def _died(self) -> None:
-        """It is gone though nobody told it to. A subclass with a successor under way waits for that one instead."""
-        self.state = State.REVIVING
-        self._revival = asyncio.create_task(self._revive())
+    def _watch(self, process: Process) -> None:
+        self._tasks.do(f"The watch over {self.title}, pid {process.pid}", self._notice_death(process))
 
     async def _notice_death(self, process: Process) -> None:
         await process.wait()
-        if process is not self.process or self.state is not State.RUNNING:
-            return  # it was told to go, or its successor runs already
+        if process is not self.process:
+            return  # its successor runs already
         self.process = None
-        self.reason = f"it {process.exited.result()}"
-        logger.error("%s, pid %d, %s", self.title, process.pid, process.exited.result())
-        self._died()
+        how = process.exited.result()
+        if self.serves:
+            logger.error("%s, pid %d, %s", self.title, process.pid, how)
+            self._died(f"it {how}")
+        elif self.state is State.STOPPING:
+            self._ended_while_stopping()
+
+    def _died(self, reason: str) -> None:
+        """It is gone though nobody told it to."""
+        self._become(State.REVIVING, reason)
+        self._recover(self._revive())
+
+    def _ended_while_stopping(self) -> None:
+        """Whoever stops it waits for that."""
+
+    def _recover(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        self._recovery = self._tasks.do(f"The recovery of {self.title}", work)
+        return self._recovery
 
     async def _revive(self) -> None:
         """Start it again, at once the first time, then after growing pauses, until it runs or died too often."""
         while (pause := self._deaths.record(asyncio.get_running_loop().time())) is not None:
             if pause:
-                self._pauses()
+                if self.state is not State.DOWN:
+                    self._become(State.DOWN, self.reason)
                 await asyncio.sleep(pause)
             try:
                 await self._boot()
-            except ZenwebserverError as error:
-                self.reason = error.message
-                logger.error("%s did not come back: %s\n%s", self.title, error.message, error.detail)
-            except OSError as error:
+            except (ZenwebserverError, OSError) as error:
                 self.reason = str(error)
-                logger.error("%s did not come back: %s", self.title, error)
+                logger.error("%s did not come back: %s\n%s", self.title, error, getattr(error, "detail", ""))
+            except Exception as error:
+                self.reason = f"{type(error).__name__}: {error}"
+                logger.exception("%s did not come back, by a defect of zenwebserver", self.title)
             else:
                 logger.info("%s is back: pid %s", self.title, self.pid)
                 return
         self._clear()
-        self.state = State.FAILED
-        self.reason = f"{TOO_MANY} deaths in a minute; the last time {self.reason}"
+        self._become(State.FAILED, f"{TOO_MANY} deaths in a minute; the last time {self.reason}")
         logger.error("%s is given up: %s", self.title, self.reason)
         await self._given_up()
 
-    async def _end_revival(self) -> None:
-        if self._revival and not self._revival.done():
-            self._revival.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._revival
-        self._revival = None
+    async def recovered(self) -> None:
+        """Returns when nothing brings it back any more: it serves, or was given up."""
+        if self._recovery and not self._recovery.done():
+            await asyncio.wait([self._recovery])
 
-    def _watch(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._watches.add(task)
-        task.add_done_callback(self._watches.discard)
-
-    async def _watches_end(self) -> None:
-        if self._watches:
-            await asyncio.wait(self._watches)
+    async def _end_recovery(self) -> None:
+        """Nothing brings it back any more; what had begun to is gone."""
+        if self._recovery and not self._recovery.done():
+            self._recovery.cancel()
+            await asyncio.wait([self._recovery])
+        self._recovery = None

@@ -13,12 +13,15 @@ import psutil
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine import ports
+from zenwebserver.machine import files, ports
 from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
-from zenwebserver.supervisor.line.worker import tail
-from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.line.worker import log_size, tail
+from zenwebserver.supervisor.parts import nginx_processes
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.state import State
+from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -26,28 +29,47 @@ START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
 # A former master stays as long as its clients' idle connections: keepalive_min_timeout, 5 s, and some more.
 LEAVING_SECONDS = 15.0
-START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
 ENDED_WELL = "ended with exit code 0"
 
 
 class LoadBalancer(KeptAlive):
     """nginx. `drain_timeout` bounds every wait for requests that it still serves."""
 
-    def __init__(self, home: Home) -> None:
-        super().__init__("Load balancer")
+    def __init__(self, home: Home, tasks: Tasks) -> None:
+        super().__init__("Load balancer", tasks)
         self.binary = Path()
         self.ports: tuple[int, ...] = ()  # what it listens on, for the reason where it cannot
         self.drain_timeout = 600.0  # seconds
+        self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
         self._log = home.nginx_log / "nginx.out.log"
-        self._leaving: set[Process] = set()
+        self._leaving: dict[Process, asyncio.Task[None]] = {}
 
     async def adopt(self) -> None:
-        """Take over the one that an earlier supervisor started, if it still runs; workers it left alone must leave."""
-        if process := self._named():
-            self._runs(process)
-        else:
+        """Take over the one that an earlier supervisor started, if it still runs.
+
+        A former master whose exchange was cut off must leave, and so must workers that were left alone.
+        """
+        found = [process for each in nginx_processes.masters(self._home) if (process := _adopted(each))]
+        while len(found) > 1 and not await self._has_workers(found[0]):
+            logger.warning("nginx, pid %d, has not come up, and is ended", found[0].pid)
+            await found.pop(0).end(signal.SIGTERM, START_SECONDS)
+        if not found:
             await self._end_orphans()
+            return
+        for former in found[1:]:
+            logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
+            self._let_go(former)
+        if nginx_processes.pid_in_file(self._home) != found[0].pid:
+            files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+        self._runs(found[0])
+
+    async def _has_workers(self, master: Process) -> bool:
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while not nginx_processes.workers(master.pid) and asyncio.get_running_loop().time() < deadline:
+            if await master.wait(LOOK_AGAIN_SECONDS):
+                return False
+        return bool(nginx_processes.workers(master.pid))
 
     async def claim_ports(self) -> None:
         """Make sure that the ports are free. Raises ZenwebserverError, which names who has one."""
@@ -59,20 +81,20 @@ class LoadBalancer(KeptAlive):
                     hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
                 )
 
-    async def reload(self) -> set[psutil.Process]:
-        """Have nginx read its configuration. Returns the workers that have a former one, also of an earlier reload.
+    async def reload(self) -> None:
+        """Have nginx read its configuration; from then on visitors get what is new.
 
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
+        self.knows_its_files = False
         running = self._running()
-        masters = {running, *self._leaving}
-        former = {worker for master in masters for worker in self._workers(master.pid, leaving=True)}
+        former = nginx_processes.workers(running.pid, leaving=True)
         error_log = self._home.nginx_log / "error.log"
-        log_start = error_log.stat().st_size if error_log.exists() else 0
+        log_start = log_size(error_log)
         running.send(signal.SIGHUP)
         async with _bounded(START_SECONDS, "nginx did not take up its configuration"):
-            # Until new workers accept, and the former ones accept no more: from then on visitors get what is new.
-            while not (workers := self._workers(running.pid)) - former or workers & former:
+            # Until new workers accept, and the former ones accept no more.
+            while not (now := nginx_processes.workers(running.pid)) - former or now & former:
                 words = [line for line in tail(error_log, log_start).splitlines() if "[emerg]" in line]
                 if words:
                     raise ZenwebserverError(
@@ -82,15 +104,24 @@ class LoadBalancer(KeptAlive):
                     )
                 if await running.wait(LOOK_AGAIN_SECONDS):
                     raise ZenwebserverError(f"nginx {running.exited.result()} during its reload")
-        return former
+        self.knows_its_files = True
+
+    def outdated_workers(self) -> set[psutil.Process]:
+        """The workers that have a former configuration, and finish with it what they hold."""
+        if self.process is None:
+            return set()
+        master = self.process.pid
+        outdated = nginx_processes.workers(master, leaving=True) - nginx_processes.workers(master)
+        with contextlib.suppress(psutil.Error):
+            outdated |= {psutil.Process(process.pid) for process in self._leaving if process.running}
+        return outdated
 
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
         """Wait until `workers` have answered what they hold and are gone; false where they take too long."""
-        processes = [Process.adopt(identity) for worker in workers if (identity := Identity.of(worker.pid))]
-        waiting = [process.exited for process in processes if process]
-        if not waiting:
+        processes = [process for worker in workers if (process := _adopted(worker))]
+        if not processes:
             return True
-        _, late = await asyncio.wait(waiting, timeout=self.drain_timeout)
+        _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
         return not late
 
     async def upgrade(self) -> None:
@@ -104,11 +135,19 @@ class LoadBalancer(KeptAlive):
             if late:
                 await self.reload()
                 return
-        log_start = self._log_size()
+        log_start = log_size(self._log)
         former.send(signal.SIGUSR2)
-        successor = await self._successor(former, log_start)
-        self._runs(successor)
+        try:
+            successor = await self._successor(former, log_start)
+        except BaseException:
+            for master in nginx_processes.masters(self._home):
+                if master.pid != former.pid and (half_started := _adopted(master)):
+                    await half_started.end(signal.SIGTERM, START_SECONDS)
+            raise
+        self.process = successor
+        self._watch(successor)
         self._let_go(former)
+        self.knows_its_files = True
 
     def _running(self) -> Process:
         """Raises ZenwebserverError where it has died a moment ago."""
@@ -118,18 +157,19 @@ class LoadBalancer(KeptAlive):
 
     async def stop(self) -> None:
         """nginx answers what it has accepted; what still runs after the drain timeout is cut off."""
-        await self._end_revival()
-        self.state = State.STOPPING
+        await self._end_recovery()
+        self._become(State.STOPPING)
         if self.process:
             self._let_go(self.process)
-        await self._watches_end()
         await self._end_orphans()
+        while self._leaving:
+            await asyncio.wait(self._leaving.values())
         self._clear()
-        self.state, self.reason = State.STOPPED, ""
+        self._become(State.STOPPED)
 
     async def _boot(self) -> None:
         await self.claim_ports()
-        log_start = self._log_size()
+        log_start = log_size(self._log)
         starter = Process.spawn(
             control.start_arguments(self.binary, self._home),
             log=self._log,
@@ -144,6 +184,7 @@ class LoadBalancer(KeptAlive):
                 await half_started.end(signal.SIGTERM, START_SECONDS)
             raise
         self._runs(master)
+        self.knows_its_files = True
 
     async def _master(self, starter: Process, log_start: int) -> Process:
         """The process that `starter` leaves in the background. Raises ZenwebserverError."""
@@ -164,8 +205,8 @@ class LoadBalancer(KeptAlive):
             before_upgrade = self._home.nginx_pid.with_name(self._home.nginx_pid.name + ".oldbin")
             begun = False
             while True:
-                pid = self._pid()
-                if pid and pid != former.pid and self._workers(pid) and (process := self._named()):
+                pid = nginx_processes.pid_in_file(self._home)
+                if pid and pid != former.pid and nginx_processes.workers(pid) and (process := self._named()):
                     return process
                 begun = begun or before_upgrade.exists()
                 words = tail(self._log, log_start)
@@ -174,10 +215,15 @@ class LoadBalancer(KeptAlive):
                 if await former.wait(LOOK_AGAIN_SECONDS):
                     raise ZenwebserverError(f"nginx {former.exited.result()} while it was exchanged")
 
-    def _let_go(self, master: Process) -> None:
-        self._leaving.add(master)
-        master.send(signal.SIGQUIT)
-        self._watch(self._see_off(master))
+    def _named(self) -> Process | None:
+        master = nginx_processes.named_master(self._home)
+        return _adopted(master) if master else None
+
+    def _let_go(self, process: Process) -> None:
+        """A master, or a worker without one: it takes nothing new, and leaves when it has answered all."""
+        process.send(signal.SIGQUIT)
+        what = f"The leaving of nginx, pid {process.pid}"
+        self._leaving[process] = self._tasks.do(what, self._see_off(process))
 
     async def _see_off(self, process: Process) -> None:
         if not await process.wait(self.drain_timeout):
@@ -185,75 +231,32 @@ class LoadBalancer(KeptAlive):
                 "nginx, pid %d, still serves requests after the drain timeout; they are cut off", process.pid
             )
             await process.end(signal.SIGTERM, START_SECONDS)
-        self._leaving.discard(process)
+        del self._leaving[process]
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
-        orphans = list(self._orphans())
+        leaving = {process.pid for process in self._leaving}
+        orphans = [
+            orphan
+            for each in nginx_processes.orphans(self._home)
+            if each.pid not in leaving and (orphan := _adopted(each))
+        ]
         if not orphans:
             return
         logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
         for orphan in orphans:
-            orphan.send(signal.SIGQUIT)
-            self._watch(self._see_off(orphan))
+            self._let_go(orphan)
         async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
-            while any(_listens(orphan) for orphan in orphans):
+            while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-    def _orphans(self) -> Iterable[Process]:
-        for process in psutil.process_iter(["name", "cmdline"]):
-            title = " ".join(process.info["cmdline"] or ())
-            if process.info["name"] != "nginx" or not title.startswith("nginx: ") or "master process" in title:
-                continue
-            with contextlib.suppress(psutil.Error, OSError):
-                if Path(process.cwd()).samefile(self._home.path) and not self._has_master(process):
-                    identity = Identity.of(process.pid)
-                    if identity and (orphan := Process.adopt(identity)):
-                        yield orphan
-
-    @staticmethod
-    def _has_master(worker: psutil.Process) -> bool:
-        parent = worker.parent()
-        return bool(parent and "master process" in " ".join(parent.cmdline()))
-
-    @staticmethod
-    def _workers(master: int, *, leaving: bool = False) -> set[psutil.Process]:
-        """The workers that accept connections; with `leaving` also those that only finish what they have."""
-        found = set()
-        with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(master).children():
-                with contextlib.suppress(psutil.Error):
-                    title = " ".join(child.cmdline())
-                    if "worker process" in title and (leaving or "shutting down" not in title):
-                        found.add(child)
-        return found
-
-    def _pid(self) -> int | None:
-        try:
-            return int(self._home.nginx_pid.read_text().split()[0])
-        except (OSError, ValueError, IndexError):
-            return None
-
-    def _named(self) -> Process | None:
-        """The master that the pid file names. nginx writes no start time, but the file right after its start."""
-        pid = self._pid()
-        try:
-            master = psutil.Process(pid) if pid else None
-            command = " ".join(master.cmdline()) if master else ""
-            if not master or "master process" not in command or str(self._home.nginx_conf) not in command:
-                return None
-            if master.create_time() > self._home.nginx_pid.stat().st_mtime + START_TIME_PRECISION:
-                return None
-            identity = Identity.of(master.pid)
-        except (psutil.Error, OSError):
-            return None
-        return Process.adopt(identity) if identity else None
-
-    def _log_size(self) -> int:
-        return self._log.stat().st_size if self._log.exists() else 0
 
     def _clear(self) -> None:
         self.process = None
+
+
+def _adopted(process: psutil.Process) -> Process | None:
+    identity = Identity.of(process.pid)
+    return Process.adopt(identity) if identity else None
 
 
 @contextlib.asynccontextmanager
@@ -263,12 +266,3 @@ async def _bounded(seconds: float, message: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise ZenwebserverError(f"{message} within {seconds:g} s") from None
-
-
-def _listens(process: Process) -> bool:
-    if not process.running:
-        return False
-    try:
-        return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(process.pid).net_connections("tcp"))
-    except psutil.Error:
-        return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,135 +16,232 @@ from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.tasks import Tasks
+from zenwebserver.worker.messages import Forked, OrderName, ServerSpec, Standing, WorkerState
 
 logger = logging.getLogger(__name__)
 
-FORK_SECONDS = 30.0
+FORK_SECONDS = 30.0  # the zygote itself gives up after 5 s; one that says nothing for so long is stuck
 END_SECONDS = 10.0
 
 
-class Release:
-    """`zygote` is None where servers start the ordinary way; `why_ordinary` says why, unless that was asked for."""
+class ReleaseState(StrEnum):
+    NEW = "new"
+    LOADING = "loading"  # its zygote loads the site
+    WARM = "warm"  # servers are forked from its zygote
+    COLD = "cold"  # its zygote is gone, and is loaded again when it is next needed
+    ORDINARY = "ordinary"  # each server loads the site by itself
+    ENDED = "ended"
 
-    def __init__(self, name: str, home: Home, expect: Callable[[Worker], Worker]) -> None:
+
+R = ReleaseState
+MAY_BECOME: Mapping[ReleaseState, frozenset[ReleaseState]] = {
+    R.NEW: frozenset({R.LOADING, R.WARM, R.COLD, R.ORDINARY, R.ENDED}),  # WARM, COLD, ORDINARY: adopted
+    R.LOADING: frozenset({R.WARM, R.COLD, R.ORDINARY, R.ENDED}),
+    R.WARM: frozenset({R.COLD, R.ORDINARY, R.ENDED}),
+    R.COLD: frozenset({R.LOADING, R.WARM, R.ORDINARY, R.ENDED}),
+    R.ORDINARY: frozenset({R.ENDED}),
+    R.ENDED: frozenset(),
+}
+
+
+class ZygoteLost(StartError):
+    """The zygote ended, or was stuck and is ended, before it had forked."""
+
+
+class Release:
+    """`why_ordinary` says why its servers start the ordinary way, unless that was asked for."""
+
+    def __init__(self, name: str, home: Home, reception: Reception, tasks: Tasks) -> None:
         self.name = name
+        self.state = ReleaseState.NEW
         self.zygote: Worker | None = None
         self.why_ordinary = ""
-        self.warm = False
         self._home = home
-        self._expect = expect
+        self._reception = reception
+        self._tasks = tasks
         self._conf = home.pool_folder / f"release{name}.conf"
-        self._log = home.zygote_log
-        self._tokens = itertools.count(1)
-        self._forked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._loading: asyncio.Task[StartError | None] | None = None
+        self._forks: dict[str, asyncio.Future[Forked]] = {}
+
+    def _become(self, state: ReleaseState) -> None:
+        """The one transition from state to state."""
+        if state not in MAY_BECOME[self.state]:
+            raise RuntimeError(f"Release {self.name} cannot become {state}: it is {self.state}")
+        logger.info("Release %s: %s, now %s", self.name, self.state, state)
+        self.state = state
+
+    @property
+    def forks(self) -> bool:
+        """Whether a server can be forked at once."""
+        return self.state is ReleaseState.WARM
+
+    @property
+    def warm(self) -> bool:
+        """Whether its servers are forked, though its zygote may have to be loaded again for that."""
+        return self.state in (ReleaseState.WARM, ReleaseState.COLD, ReleaseState.LOADING)
 
     async def boot(self, settings: Settings, conf: str) -> None:
         """Load the site, where it is to be preloaded and that is safe. Raises StartError with the site's traceback."""
         files.replace(self._conf, conf, mode=0o600)
         if settings.preload == "off":
+            self._become(ReleaseState.ORDINARY)
             return
         try:
-            await self._boot_zygote(settings)
+            await self._load(settings)
         except BaseException:
-            self._conf.unlink(missing_ok=True)
+            await self.end()
             raise
-
-    async def _boot_zygote(self, settings: Settings) -> None:
-        log_start = self._log.stat().st_size if self._log.exists() else 0
-        process = Process.spawn(
-            launch.zygote_arguments(self._home, settings, self.name, self._conf),
-            log=self._log,
-            folder=self._home.path,
-            environment=launch.environment(self._home),
-        )
-        zygote = self._expect(Worker(process, self._log, log_start))
-        try:
-            await zygote.until("ready", settings.start_timeout)
-        except StartError as error:
-            await process.end(signal.SIGKILL, END_SECONDS)
-            if zygote.standing["state"] != "unsafe":
-                raise StartError(
-                    f"the site could not be loaded: it {error.message}",
-                    hint=f"Its log: {self._log}",
-                    detail=error.detail,
-                ) from error
-            self.why_ordinary = str(zygote.standing["reason"])
-            logger.warning("Release %s: servers start the ordinary way: %s", self.name, self.why_ordinary)
-            return
-        except BaseException:
-            await process.end(signal.SIGKILL, END_SECONDS)
-            raise
-        self.adopt(zygote)
-        logger.info("Release %s is loaded: zygote pid %d", self.name, process.pid)
 
     def adopt(self, zygote: Worker) -> None:
-        """`zygote` is this release's, and ready."""
-        self.zygote, self.warm = zygote, True
-        zygote.hears = self._hear
-        zygote.process.name_in(self._home.pid_file(f"zygote{self.name}"))
+        """An earlier supervisor's zygote of this release, ready. One that speaks no version would die of an order."""
+        if zygote.standing.version == 0:
+            zygote.process.send(signal.SIGTERM)
+            self._become(ReleaseState.COLD)
+        else:
+            self._has_loaded(zygote)
 
-    @property
-    def can_fork(self) -> bool:
-        return self.zygote is not None and self.zygote.process.running
+    def adopt_without_zygote(self, *, warm: bool) -> None:
+        """An earlier supervisor's release of which only servers are left."""
+        if self.state is ReleaseState.NEW:
+            self._become(ReleaseState.COLD if warm and self._conf.exists() else ReleaseState.ORDINARY)
 
     async def launch(self, settings: Settings, name: str, *, warm_up: bool) -> Worker:
         """A process that becomes server `name`. Raises StartError, OSError."""
-        log = self._home.server_log(name)
-        log_start = log.stat().st_size if log.exists() else 0
-        order = launch.order(self._home, settings, name, release=self.name, warm_up=warm_up)
-        if self.warm and not self.can_fork:
-            logger.warning("The zygote of release %s is gone; it is loaded anew", self.name)
-            await self._boot_zygote(settings)
-        if self.can_fork:
-            process = await self._fork(order, log)
-        else:
-            process = Process.spawn(
-                launch.arguments(settings, order),
-                log=log,
-                folder=self._home.path,
-                environment=launch.environment(self._home),
-            )
-        return self._expect(Worker(process, log, log_start))
+        worker = self._reception.expect(self._home.server_log(name))
+        spec = launch.server_spec(self._home, settings, name, release=self.name, token=worker.token, warm_up=warm_up)
+        try:
+            process = await self._process(settings, spec)
+        except BaseException:
+            self._reception.forget(worker)
+            raise
+        return self._reception.born(worker, process)
 
     async def distrust(self, why: str) -> None:
         """A forked server broke in a way that only the fork explains: from now on each starts the ordinary way."""
-        self.warm, self.why_ordinary = False, why
-        logger.warning("Release %s: servers start the ordinary way: %s", self.name, why)
-        if self.zygote:
-            await self.zygote.process.end(signal.SIGTERM, END_SECONDS)
-
-    async def _fork(self, order: dict[str, Any], log: Path) -> Process:
-        assert self.zygote
-        token = next(self._tokens)
-        self._forked[token] = asyncio.get_running_loop().create_future()
-        self.zygote.order("fork", token=token, server=order, log=str(log))
-        answer, end = self._forked[token], self.zygote.process.exited
-        either: list[asyncio.Future[Any]] = [answer, end]
-        try:
-            await asyncio.wait(either, timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            del self._forked[token]
-        if not answer.done():
-            what = end.result() if end.done() else f"did not fork within {FORK_SECONDS:g} s"
-            raise StartError(f"could not be forked: the zygote of release {self.name} {what}")
-        forked = answer.result()
-        if not (pid := int(forked["forked_pid"])):
-            raise StartError(f"was killed by {signal.Signals(forked['forked_signal']).name}")
-        try:
-            return Process(Identity.of(pid) or Identity(pid, 0))  # dead already, it still tells how it ended
-        except ProcessLookupError:
-            raise StartError("ended at once after the fork") from None
-
-    def _hear(self, standing: dict[str, Any]) -> None:
-        waiting = self._forked.get(standing.get("forked", 0))
-        if waiting and not waiting.done():
-            waiting.set_result(standing)
+        if self.state is not ReleaseState.ORDINARY:
+            self._is_ordinary(why)
+        await self._end_zygote()
 
     async def end(self) -> None:
         """Its last server is gone."""
-        if self.zygote:
-            await self.zygote.process.end(signal.SIGTERM, END_SECONDS)
+        if self.state is not ReleaseState.ENDED:
+            self._become(ReleaseState.ENDED)
+        if self._loading and not self._loading.done():
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        await self._end_zygote()
         self._conf.unlink(missing_ok=True)
         self._home.pid_file(f"zygote{self.name}").unlink(missing_ok=True)
-        logger.info("Release %s has ended", self.name)
+
+    async def _end_zygote(self) -> None:
+        if self.zygote:
+            await self.zygote.process.end(signal.SIGTERM, END_SECONDS)
+
+    def _is_ordinary(self, why: str) -> None:
+        self._become(ReleaseState.ORDINARY)
+        self.why_ordinary = why
+        logger.warning("Release %s: servers start the ordinary way: %s", self.name, why)
+
+    # Its zygote.
+
+    async def _load(self, settings: Settings) -> None:
+        """Until the zygote is ready, or is known to be unsafe. Whoever needs it at the same time waits for the same."""
+        if self._loading is None or self._loading.done():
+            self._become(ReleaseState.LOADING)
+            self._loading = self._tasks.do(f"The loading of release {self.name}", self._load_once(settings))
+        if error := await asyncio.shield(self._loading):
+            raise error
+
+    async def _load_once(self, settings: Settings) -> StartError | None:
+        """Returns what the site raises."""
+        zygote: Worker | None = None
+        try:
+            zygote = self._spawn_zygote(settings)
+            await zygote.until(WorkerState.READY, settings.start_timeout)
+        except (StartError, OSError) as error:
+            if zygote is not None:
+                await zygote.process.end(signal.SIGKILL, END_SECONDS)
+                if zygote.standing.state is WorkerState.UNSAFE:
+                    self._is_ordinary(zygote.standing.reason)
+                    return None
+            self._become(ReleaseState.COLD)
+            return StartError(
+                f"the site could not be loaded: {'it ' if isinstance(error, StartError) else ''}{error}",
+                hint=f"Its log: {self._home.zygote_log}",
+                detail=getattr(error, "detail", ""),
+            )
+        except BaseException:
+            if zygote is not None:
+                zygote.process.send(signal.SIGKILL)
+            raise
+        self._has_loaded(zygote)
+        return None
+
+    def _spawn_zygote(self, settings: Settings) -> Worker:
+        zygote = self._reception.expect(self._home.zygote_log)
+        arguments = launch.zygote_arguments(self._home, settings, self.name, self._conf, token=zygote.token)
+        return self._reception.born(zygote, self._spawn(arguments, self._home.zygote_log))
+
+    def _has_loaded(self, zygote: Worker) -> None:
+        self._become(ReleaseState.WARM)
+        self.zygote = zygote
+        zygote.hears = self._hear
+        zygote.process.name_in(self._home.pid_file(f"zygote{self.name}"))
+        zygote.process.exited.add_done_callback(lambda _: self._has_lost(zygote))
+        logger.info("Release %s is loaded: zygote pid %d", self.name, zygote.process.pid)
+
+    def _has_lost(self, zygote: Worker) -> None:
+        if self.zygote is zygote and self.state is ReleaseState.WARM:
+            logger.warning("The zygote of release %s %s", self.name, zygote.process.exited.result())
+            self._become(ReleaseState.COLD)
+
+    # A process of a server.
+
+    async def _process(self, settings: Settings, spec: ServerSpec) -> Process:
+        for last in (False, True):
+            if self.warm and not self.forks:
+                logger.warning("The zygote of release %s is gone; it is loaded anew", self.name)
+                await self._load(settings)
+            if not self.forks:
+                break
+            try:
+                return await self._fork(spec)
+            except ZygoteLost as error:
+                if last:
+                    raise
+                logger.warning("Server %s %s", spec.server, error)
+        return self._spawn(launch.server_arguments(settings, spec), self._home.server_log(spec.server))
+
+    async def _fork(self, spec: ServerSpec) -> Process:
+        assert self.zygote
+        zygote, answer = self.zygote, asyncio.get_running_loop().create_future()
+        self._forks[spec.token] = answer
+        try:
+            told = zygote.order(OrderName.FORK, server=spec, log=str(self._home.server_log(spec.server)))
+            either: list[asyncio.Future[Any]] = [answer, zygote.process.exited]
+            if told:
+                await asyncio.wait(either, timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._forks[spec.token]
+        if not answer.done():
+            how = zygote.process.exited.result() if not zygote.process.running else "does not answer"
+            await zygote.process.end(signal.SIGKILL, END_SECONDS)
+            raise ZygoteLost(f"could not be forked: the zygote of release {self.name} {how}")
+        forked: Forked = answer.result()
+        if forked.failure:
+            raise StartError(forked.failure)
+        try:
+            return Process(Identity.of(forked.pid) or Identity(forked.pid, 0))  # dead, it still tells how it ended
+        except ProcessLookupError:
+            raise StartError("ended at once after the fork") from None
+
+    def _hear(self, standing: Standing) -> None:
+        forked = standing.forked
+        if forked and (answer := self._forks.get(forked.token)) and not answer.done():
+            answer.set_result(forked)
+
+    def _spawn(self, arguments: list[str], log: Path) -> Process:
+        return Process.spawn(arguments, log=log, folder=self._home.path, environment=launch.environment(self._home))

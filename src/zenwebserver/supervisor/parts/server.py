@@ -8,136 +8,164 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home
 from zenwebserver.machine.ports import bind
-from zenwebserver.supervisor.line.probe import probe
 from zenwebserver.supervisor.line.worker import StartError, Worker
-from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.leaving import Leaving
 from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.state import State
+from zenwebserver.supervisor.parts.trial import try_out
+from zenwebserver.supervisor.tasks import Tasks
+from zenwebserver.worker.messages import OrderName, WorkerState
 
 logger = logging.getLogger(__name__)
 
-# Seconds: a booted server needs no longer to answer an order; a leaving one that has answered all ends within this.
+# Seconds: a booted server needs no longer to answer an order.
 PROMPT = 15.0
 # Seconds for which a dead server's socket goes on listening: a warm successor reads by then what has come in.
 SUCCESSION = 1.0
-# How a process ends (processes.py) that cannot live with being forked; an admin's or the kernel's SIGKILL is none.
+# How a process ends (machine/processes.py) that cannot live with being forked; a SIGKILL is an admin's or the kernel's.
 CRASHES = tuple(f"was killed by {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"))
-# Seconds for which a new process must live on after its first answer.
-PROBATION = 0.3
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One of the processes that stand behind a server's socket in turn, and the release that it comes from."""
+
+    worker: Worker
+    release: Release
 
 
 class Server(KeptAlive):
-    """One server of the pool; REVIVING, it is still listed for nginx, which goes elsewhere while its port refuses."""
+    """One server of the pool. While it comes back it is still listed for nginx, which goes elsewhere if it refuses."""
 
     def __init__(
         self,
         number: int,
-        home: Home,
         address: tuple[str, int],
         *,
+        pid_file: Path,
+        tasks: Tasks,
         launch: Callable[[Server], Awaitable[Worker]],
         given_up: Callable[[Server], Awaitable[None]],
+        left: Callable[[Server], None],
     ) -> None:
-        super().__init__(f"Server {number}")
+        """`left` is told whenever a process of it that was leaving has ended."""
+        super().__init__(f"Server {number}", tasks)
         self.number = number
         self.name = str(number)
         self.address = address
         self.start_timeout = 300.0  # seconds
-        self.drain_timeout = 600.0  # seconds
         self.release: Release | None = None
         self.worker: Worker | None = None
-        self.leaving: set[Worker] = set()
-        self._pid_file = home.pid_file(f"zope{number}")
+        self.leaving = Leaving(self.title, tasks, lambda: left(self))
+        self._pid_file = pid_file
         self._launch = launch
         self._tell_given_up = given_up
         self._listener: socket.socket | None = None
-        self._exchanging = False
-        self._former: tuple[Worker, Release | None] | None = None  # it rests until the exchange is settled
+        self._former: Generation | None = None  # what rests while it is EXCHANGED
+        self._way_back: asyncio.Task[ZenwebserverError | None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
+
+    # What an operation does with it.
+
+    async def start(self) -> None:
+        if self.state is State.STOPPING and self.worker and self.worker.process.running:
+            self._become(State.RUNNING)  # nginx is told again of what it was about to forget
+            return
+        if self.state is State.STOPPING:
+            self._gone()
+        await super().start()
 
     async def exchange(self, release: Release) -> None:
         """A successor from `release` boots while it serves and takes over the listening socket; then it rests.
 
         `settle` or `go_back` must follow. Raises StartError; then the former process goes on serving.
         """
-        if self.state is not State.RUNNING:
+        if not self.serves:
             self.release = release
             return await self.start()
-        former, former_release = self.worker, self.release
-        self._exchanging, self.release = True, release
+        assert self.worker and self.release
+        former = Generation(self.worker, self.release)
+        self._become(State.EXCHANGING)
+        self.release = release
         try:
-            await self._boot(on_trial=True)
-        except BaseException:
-            self.release = former_release
+            successor = await self._booted(on_trial=True)
+        except BaseException as error:
+            self.release = former.release
+            if self.state is State.EXCHANGING:
+                self._become(State.RUNNING)
+            elif self.wanted:  # the former one died meanwhile, and waited for the successor
+                self._become(State.DOWN, str(error))
+                self._recover(self._revive())
             raise
-        finally:
-            self._exchanging = False
-            if self.process is None:
-                self._died()
         self._deaths.forget()
-        if former and former.process.running:
-            self._former = former, former_release
-            former.order("rest")
-            with contextlib.suppress(StartError):  # it ended, or is stuck: it takes nothing new in any case
-                await former.until("resting", PROMPT)
+        await self._succeeded(former, successor)
         return None
 
-    async def _try(self, worker: Worker) -> None:
-        """The new process answers a request where no visitor can come, and lives on. Raises StartError."""
-        with bind(self.address[0], 0) as aside:
-            worker.order("try", aside)
-            await worker.until("trying", PROMPT)
-            try:
-                await probe(aside.getsockname()[:2], self.start_timeout)
-            except OSError as error:
-                if not await worker.process.wait(PROBATION):
-                    raise StartError(
-                        f"did not answer: {error or type(error).__name__}", detail=worker.last_words()
-                    ) from None
-        if await worker.process.wait(PROBATION):
-            how = worker.process.exited.result()
-            raise StartError(f"{how} after its first request", detail=worker.last_words())
+    async def _succeeded(self, former: Generation, successor: Worker) -> None:
+        if self.state is not State.EXCHANGING or not former.worker.process.running:
+            self._serves(successor)
+            return
+        self._former = former
+        self._stands_behind(successor)
+        self._become(State.EXCHANGED)
+        self._watch(successor.process)
+        former.worker.order(OrderName.REST)
+        with contextlib.suppress(StartError):  # it ended, or is stuck: it takes nothing new in any case
+            await former.worker.until(WorkerState.RESTING, PROMPT)
 
     def settle(self) -> None:
         """The exchange holds: the former process finishes what it has and ends."""
-        if self._former:
-            self._let_go(self._former[0])
-            self._former = None
+        if self.state is State.EXCHANGED:
+            self._let_go_former()
+            self._become(State.RUNNING)
 
     async def go_back(self) -> None:
-        """The exchange does not hold: the former process serves again, and the successor leaves."""
-        if not self._former:
+        """The exchange does not hold: the former process serves again, and the successor leaves.
+
+        Raises ZenwebserverError where that cannot be; then the successor goes on, if it lives.
+        """
+        if self.state is State.EXCHANGED:
+            self._begin_to_go_back("")
+        if self.state is State.GOING_BACK:
+            assert self._way_back
+            if error := await asyncio.shield(self._way_back):
+                raise error
+
+    async def retire(self) -> None:
+        """It is to stop: nginx is told to send it nothing any more; then `leave`, unless it was started again."""
+        if self.state is State.STOPPING:
             return
-        (former, release), successor = self._former, self.worker
-        self._former, self.release = None, release
-        await self._end_revival()
-        self._listener = self._listener or bind(*self.address)
-        former.order("accept", self._listener)
-        try:
-            await former.until("serving", PROMPT)
-        except StartError:
-            await self._boot()  # it died while it rested
-        else:
-            self._serves(former)
-        if successor and successor.process.running:
-            self._let_go(successor)
+        await self._end_recovery()
+        if self._former:
+            self._let_go_former()
+        self._become(State.STOPPING)
+
+    async def leave(self) -> None:
+        """Nobody sends it anything: it takes nothing new, and leaves by itself when it has answered all."""
+        if self.state is not State.STOPPING:
+            return
+        if self.worker and self.worker.process.running:
+            self.leaving.add(self.worker)
+            with contextlib.suppress(StartError):  # it has ended; or it is stuck, and is killed in time
+                await self.worker.until(WorkerState.LEAVING, PROMPT)
+        self._gone()
 
     async def stop(self) -> None:
         """It answers what it has accepted, then it ends; whatever still runs after the drain timeout is cut off."""
-        await self._end_revival()
-        self.settle()
-        self.state = State.STOPPING
-        if self.worker and self.worker.process.running:
-            self._let_go(self.worker)
-        await self._watches_end()
-        self._clear()
-        self.state, self.reason = State.STOPPED, ""
+        if not self.rests:
+            await self.retire()
+            await self.leave()
+        await self.leaving.end()
 
     def adopt(self, worker: Worker, release: Release) -> None:
         """A process that an earlier supervisor started, found serving."""
-        self._listener, worker.listener = worker.listener, None
+        self._listener = worker.take_listener()
         self.release = release
         if self._listener:  # where it listens, whatever the settings say by now
             self.address = self._listener.getsockname()[:2]
@@ -145,89 +173,150 @@ class Server(KeptAlive):
 
     def adopt_leaving(self, worker: Worker) -> None:
         """A process that is on its way out, or was to be."""
-        worker.drop_listener()
-        self._let_go(worker)
+        if listener := worker.take_listener():
+            listener.close()
+        self.leaving.add(worker)
 
-    async def _boot(self, *, on_trial: bool = False) -> None:
-        if self._listener is None:
-            self._listener = bind(*self.address)  # before the boot: a taken port is told at once
+    # How a process comes to serve.
+
+    async def _boot(self) -> None:
+        self._serves(await self._booted())
+
+    async def _booted(self, *, on_trial: bool = False) -> Worker:
+        """A process that accepts. Raises StartError or ZenwebserverError; then it has ended."""
+        self._listener = self._listener or bind(*self.address)  # before the boot: a taken port is told at once
         worker = await self._ready_worker()
         try:
             if on_trial:
-                await self._try(worker)
+                await try_out(worker, self.address[0], prompt=PROMPT, answer=self.start_timeout)
             self._listener = self._listener or bind(*self.address)
-            worker.order("accept", self._listener)
-            await worker.until("serving", PROMPT)
+            worker.order(OrderName.ACCEPT, self._listener)
+            await worker.until(WorkerState.SERVING, PROMPT)
         except BaseException:
             await worker.process.end(signal.SIGKILL, PROMPT)
             raise
-        self._serves(worker)
-        logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
+        return worker
 
     async def _ready_worker(self) -> Worker:
         """A process that has booted. One that crashes right after the fork is tried once more without forking."""
-        forked = self.release is not None and self.release.can_fork
+        release = self.release
+        forks = release is not None and release.forks
         try:
             worker = await self._launch(self)
             try:
-                await worker.until("ready", self.start_timeout)
+                await worker.until(WorkerState.READY, self.start_timeout)
             except BaseException:
                 await worker.process.end(signal.SIGKILL, PROMPT)
                 raise
         except StartError as error:
-            if not forked or error.message not in CRASHES:
+            if not forks or error.message not in CRASHES:
                 raise
-            assert self.release
-            await self.release.distrust(f"{self.title} {error.message} right after the fork")
+            assert release
+            await release.distrust(f"{self.title} {error.message} right after the fork")
             return await self._ready_worker()
         return worker
 
     def _serves(self, worker: Worker) -> None:
-        self.worker = worker
-        worker.process.name_in(self._pid_file)
+        self._stands_behind(worker)
         self._runs(worker.process)
+        logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
 
-    def _died(self) -> None:
-        if self._exchanging:
-            return  # a successor is under way
-        if self._former:
+    def _stands_behind(self, worker: Worker) -> None:
+        self.worker, self.process = worker, worker.process
+        worker.process.name_in(self._pid_file)
+
+    # What follows its death.
+
+    def _died(self, reason: str) -> None:
+        if self.state is State.EXCHANGED:
             logger.warning("%s: the successor died; the former process serves again", self.title)
-            self._watch(self._go_back_after_death())
+            self._begin_to_go_back(reason)
             return
-        warm = self.release is not None and self.release.can_fork
-        if warm:
-            asyncio.get_running_loop().call_later(SUCCESSION, self._stop_listening_unless_running)
-        else:
-            self._stop_listening()
-        super()._died()
+        # Its exchange, or its way back, brings it back; nothing else need begin.
+        under_way = self.state in (State.EXCHANGING, State.GOING_BACK)
+        self._become(self._after_death, reason)
+        if not under_way:
+            self._recover(self._revive())
 
-    async def _go_back_after_death(self) -> None:
+    @property
+    def _after_death(self) -> State:
+        return State.REVIVING if self.release is not None and self.release.forks else State.DOWN
+
+    def _begin_to_go_back(self, reason: str) -> None:
+        self._become(State.GOING_BACK, reason)
+        self._way_back = self._recover(self._go_back())
+
+    async def _go_back(self) -> ZenwebserverError | None:
+        """Ends in a state in which it serves, or comes back. Returns why the former process could not serve again."""
+        former, self._former = self._former, None
+        assert former and self.worker and self.release
+        successor = Generation(self.worker, self.release)
+        self.release = former.release
         try:
-            await self.go_back()
-        except ZenwebserverError as error:
-            logger.error("%s: %s", self.title, error.message)
-            super()._died()
+            worker = await self._former_serves(former.worker)
+        except (ZenwebserverError, OSError) as error:
+            return self._stays(successor, error)
+        except asyncio.CancelledError:  # it is stopped
+            self.leaving.add(former.worker)
+            raise
+        self._serves(worker)
+        if successor.worker.process.running:
+            self.leaving.add(successor.worker)
+        return None
 
-    def _pauses(self) -> None:
+    async def _former_serves(self, former: Worker) -> Worker:
+        """It, or another process of its release where it has ended while it rested. Raises what a boot raises."""
+        self._listener = self._listener or bind(*self.address)
+        former.order(OrderName.ACCEPT, self._listener)
+        try:
+            await former.until(WorkerState.SERVING, PROMPT)
+        except StartError:
+            if former.process.running:
+                self.leaving.add(former)
+            if self.process is None and self.state is State.GOING_BACK:  # the successor died, too
+                self._become(self._after_death, self.reason)
+            return await self._booted()
+        return former
+
+    def _stays(self, successor: Generation, error: Exception) -> ZenwebserverError:
+        if self.state is State.GOING_BACK and successor.worker.process.running:
+            self.release = successor.release
+            self._become(State.RUNNING)
+            how = f"it goes on in release {successor.release.name}"
+        else:
+            if self.state is State.GOING_BACK:
+                self._become(State.DOWN, str(error))
+            self._recover(self._revive())
+            how = "it is down, and started again"
+        return ZenwebserverError(
+            f"{self.title} could not go back to its former process: {error} ({how})",
+            detail=getattr(error, "detail", ""),
+        )
+
+    def _ended_while_stopping(self) -> None:
         self._stop_listening()
 
     async def _given_up(self) -> None:
         await self._tell_given_up(self)
 
-    def _let_go(self, worker: Worker) -> None:
-        self.leaving.add(worker)
-        worker.order("leave", timeout=self.drain_timeout)
-        self._watch(self._see_off(worker))
+    def _let_go_former(self) -> None:
+        assert self._former
+        self.leaving.add(self._former.worker)
+        self._former = None
 
-    async def _see_off(self, worker: Worker) -> None:
-        if not await worker.process.wait(self.drain_timeout + PROMPT):
-            logger.warning("%s, pid %d, did not leave in time and is killed", self.title, worker.process.pid)
-            await worker.process.end(signal.SIGKILL, PROMPT)
-        self.leaving.discard(worker)
+    # Its socket.
 
-    def _stop_listening_unless_running(self) -> None:
-        if self.process is None and not self._exchanging:
+    def _has_become(self, former: State) -> None:
+        if self._closing:
+            self._closing.cancel()
+            self._closing = None
+        if self.state is State.REVIVING:
+            self._closing = asyncio.get_running_loop().call_later(SUCCESSION, self._refuse)
+        elif self.state is State.DOWN:
             self._stop_listening()
+
+    def _refuse(self) -> None:
+        self._become(State.DOWN, self.reason)
 
     def _stop_listening(self) -> None:
         """Nobody reads: refuse connections, so that nginx goes elsewhere at once."""
@@ -239,3 +328,7 @@ class Server(KeptAlive):
         self._stop_listening()
         self.worker = self.process = self.release = None
         self._pid_file.unlink(missing_ok=True)
+
+    def _gone(self) -> None:
+        self._clear()
+        self._become(State.STOPPED)

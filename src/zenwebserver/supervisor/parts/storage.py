@@ -11,8 +11,10 @@ from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.line import launch
-from zenwebserver.supervisor.line.worker import tail
-from zenwebserver.supervisor.parts.kept_alive import KeptAlive, State
+from zenwebserver.supervisor.line.worker import log_size, tail
+from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.state import State
+from zenwebserver.supervisor.tasks import Tasks
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -22,9 +24,9 @@ LOOK_AGAIN_SECONDS = 0.02
 class Storage(KeptAlive):
     """One ZEO server; it runs only where the site's own configuration opens a Data.fs itself."""
 
-    def __init__(self, home: Home, python: str) -> None:
-        super().__init__("Storage")
-        self.python = python
+    def __init__(self, home: Home, tasks: Tasks) -> None:
+        super().__init__("Storage", tasks)
+        self.python = ""  # the site's
         self._home = home
         self._pid_file = home.pid_file("storage")
 
@@ -34,16 +36,16 @@ class Storage(KeptAlive):
             self._runs(process)
 
     async def stop(self) -> None:
-        await self._end_revival()
-        self.state = State.STOPPING
+        await self._end_recovery()
+        self._become(State.STOPPING)
         if self.process:
             await self.process.end(signal.SIGTERM, STOP_SECONDS)
         self._clear()
-        self.state, self.reason = State.STOPPED, ""
+        self._become(State.STOPPED)
 
     async def _boot(self) -> None:
         log = self._home.storage_log
-        log_start = log.stat().st_size if log.exists() else 0
+        log_start = log_size(log)
         process = Process.spawn(
             launch.storage_arguments(self.python, self._home.storage_conf),
             log=log,

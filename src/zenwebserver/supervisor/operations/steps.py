@@ -1,0 +1,164 @@
+"""The steps that several operations do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
+from zenwebserver.settings import Settings
+from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line.worker import StartError
+from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
+from zenwebserver.supervisor.report import Report
+from zenwebserver.supervisor.supervisor import Supervisor
+
+
+def prepare(supervisor: Supervisor, report: Report) -> None:
+    """A home, the settings as they are now, and the record of the pool."""
+    if supervisor.home.exists():
+        supervisor.home.make_folders()
+        refresh_shipped_files(supervisor.home)
+    else:
+        make_home(supervisor.home, report, {})
+    supervisor.read_settings()
+    supervisor.read_pool()
+
+
+async def note_outdated(home: Home, settings: Settings, report: Report) -> None:
+    """Changed settings or a changed template reach nginx only through `configure`."""
+    if not await published.is_current(home, settings):
+        report.note("etc/nginx.conf is older than the settings or template; to renew it: zenwebserver configure")
+
+
+def forget_undeployed(supervisor: Supervisor) -> None:
+    """Configurations left by a deploy that was interrupted."""
+    for path in supervisor.home.pool_folder.glob("zope*.conf"):
+        name = path.stem.removeprefix("zope")
+        if name.isdecimal() and int(name) not in supervisor.pool.servers and int(name) not in supervisor.servers:
+            supervisor.forget_files(name)
+
+
+async def start_storage(supervisor: Supervisor, report: Report, *, named: bool = False) -> None:
+    if supervisor.storage.serves:
+        if named:
+            report.note("Storage runs already")
+        return
+    if supervisor.write_storage_conf():
+        with report.step("Starting Storage"):
+            await supervisor.storage.start()
+    elif named:
+        report.note("Storage is not needed: the site's own configuration uses a shared one")
+
+
+async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = False) -> Release:
+    """The release that servers join; loaded where there is none, or `anew`."""
+    await supervisor.retire_releases()
+    if supervisor.releases and not anew:
+        return supervisor.releases[-1]
+    try:
+        with report.step("Loading the site"):
+            release = await supervisor.new_release()
+    except StartError as error:
+        serves = "; what ran before goes on serving" if supervisor.releases else ""
+        raise StartError(f"{error.message}{serves}", hint=error.hint, detail=error.detail) from error
+    if release.why_ordinary:
+        report.note(f"Servers start the ordinary way: {release.why_ordinary}")
+    return release
+
+
+async def start_servers(
+    supervisor: Supervisor, report: Report, servers: Sequence[Server], *, quiet: bool = False
+) -> list[ZenwebserverError]:
+    """Start those that do not serve, as many at a time as there are processors. Returns what failed."""
+    stopped = [server for server in servers if not server.serves]
+    for server in servers:
+        if server not in stopped and not quiet:
+            report.note(f"{server.title} runs already")
+    if not stopped:
+        return []
+    release = await load_release(supervisor, report)
+    failures: list[ZenwebserverError] = []
+    at_once = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def start_one(server: Server) -> None:
+        async with at_once:
+            try:
+                with report.step(f"Starting {server.title}"):
+                    await supervisor.start_server(server, release)
+            except ZenwebserverError as error:
+                failures.append(did_not_come_up(supervisor, server, error))
+
+    if supervisor.is_new():
+        await start_one(stopped.pop(0))
+    if not failures:
+        await asyncio.gather(*(start_one(server) for server in stopped))
+    return failures
+
+
+async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: bool = False) -> None:
+    balancer = supervisor.balancer
+    if balancer.serves:
+        if not quiet:
+            report.note("Load balancer runs already")
+        await supervisor.publish()
+        return
+    if not supervisor.home.nginx_conf.exists():
+        await supervisor.configure()
+    await note_outdated(supervisor.home, supervisor.settings, report)
+    await supervisor.publish()
+    with report.step("Starting Load balancer"):
+        try:
+            await balancer.start()
+        except ZenwebserverError:
+            published.check_certificate(supervisor.settings)  # says it plainer than nginx does
+            raise
+
+
+async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> list[Server]:
+    """Until no nginx worker knows them any more; others may change things meanwhile. Returns those still to stop."""
+    if supervisor.balancer.serves and servers:
+        with report.step("Taking them out of the pool"):
+            outdated = await supervisor.publish(without=frozenset(server.number for server in servers))
+            await retire(servers)
+            async with supervisor.changes.given_up():
+                if not await supervisor.balancer.workers_gone(outdated):
+                    report.note("Requests in nginx outlasted drainTimeout")
+    else:
+        await retire(servers)
+    return [server for server in servers if server.state is State.STOPPING]
+
+
+async def retire(servers: Sequence[Server]) -> None:
+    for server in servers:
+        await server.retire()
+
+
+async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
+    """Servers that the record does not ask for, the highest first: out of the pool, told to leave, forgotten.
+
+    They leave by themselves: whoever shrinks the pool does not wait for their last answers.
+    """
+    numbers = sorted(set(supervisor.servers) - set(supervisor.pool.servers), reverse=True)
+    surplus = [supervisor.servers[number] for number in numbers]
+    await take_out(supervisor, report, [server for server in surplus if not server.rests])
+    for server in surplus:
+        if server.number in supervisor.pool.servers or supervisor.servers.get(server.number) is not server:
+            continue  # it was deployed again meanwhile, or has gone
+        if server.state is State.STOPPING:
+            with report.step(f"Removing {server.title}"):
+                await server.leave()
+        supervisor.forget_server(server.number)
+
+
+def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError) -> ZenwebserverError:
+    return ZenwebserverError(
+        f"{server.title} did not come up: {error.message}",
+        hint=error.hint or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=error.detail,
+    )

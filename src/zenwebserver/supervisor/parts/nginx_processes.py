@@ -1,0 +1,90 @@
+"""nginx's processes of one home, found by what they are called: a pid file may be old, or gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from zenwebserver.home import Home
+
+START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
+
+
+def pid_in_file(home: Home) -> int | None:
+    try:
+        return int(home.nginx_pid.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def masters(home: Home) -> list[psutil.Process]:
+    """Every master that serves this home, the newest first; two while one is exchanged."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if is_master(process, home):
+                found.append(process)
+    return sorted(found, key=lambda process: process.create_time(), reverse=True)
+
+
+def is_master(process: psutil.Process, home: Home) -> bool:
+    """Raises psutil.Error where it has ended."""
+    command = f"{' '.join(process.cmdline())} "
+    ours = f" -p {home.path}/ -c {home.nginx_conf} "
+    return command.startswith("nginx: master process ") and ours in command and process.uids().real == os.geteuid()
+
+
+def named_master(home: Home) -> psutil.Process | None:
+    """The master that the pid file names. nginx writes no start time, but the file right after its start."""
+    pid = pid_in_file(home)
+    try:
+        master = psutil.Process(pid) if pid else None
+        if not master or not is_master(master, home):
+            return None
+        written = home.nginx_pid.stat().st_mtime
+        return master if master.create_time() <= written + START_TIME_PRECISION else None
+    except (psutil.Error, OSError, ValueError):
+        return None
+
+
+def workers(master: int, *, leaving: bool = False) -> set[psutil.Process]:
+    """The workers that accept connections; with `leaving` also those that only finish what they have."""
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(master).children():
+            with contextlib.suppress(psutil.Error):
+                title = " ".join(child.cmdline())
+                if "worker process" in title and (leaving or "shutting down" not in title):
+                    found.add(child)
+    return found
+
+
+def orphans(home: Home) -> Iterator[psutil.Process]:
+    """Workers whose master was killed; they work in the home's folder."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            title = " ".join(process.cmdline())
+            if (
+                title.startswith("nginx: ")
+                and not title.startswith("nginx: master process")
+                and Path(process.cwd()).samefile(home.path)
+                and not _has_master(process)
+            ):
+                yield process
+
+
+def _has_master(worker: psutil.Process) -> bool:
+    parent = worker.parent()
+    return bool(parent and " ".join(parent.cmdline()).startswith("nginx: master process"))
+
+
+def listens(pid: int) -> bool:
+    """Whether it holds a listening TCP socket."""
+    try:
+        return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(pid).net_connections("tcp"))
+    except psutil.Error:
+        return False
