@@ -166,8 +166,8 @@ class Supervisor:
 
     async def start_server(self, server: Server, release: Release) -> None:
         """Start it in `release`, with the site's configuration as it is now."""
-        if server.serves:
-            return  # it died, and came back while its start was prepared
+        if server.serves or server.resume():
+            return  # it came back while its start was prepared, or had not left yet
         self.write_server_conf(server.name)
         self._set_up(server)
         server.release = release

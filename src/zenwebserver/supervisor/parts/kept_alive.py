@@ -75,7 +75,7 @@ class KeptAlive(ABC):
             await self._boot()
         except BaseException as error:
             if came_back:
-                self._become(State.DOWN, str(error))
+                self._goes_down(str(error))
                 self._recover(self._revive())
             else:
                 self._clear()
@@ -122,6 +122,13 @@ class KeptAlive(ABC):
         self._become(State.REVIVING, reason)
         self._recover(self._revive())
 
+    def _goes_down(self, reason: str) -> None:
+        """It is not back yet, and will not be in a moment."""
+        if self.state is State.DOWN:
+            self.reason = reason
+        else:
+            self._become(State.DOWN, reason)
+
     def _ended_while_stopping(self) -> None:
         """Whoever stops it waits for that."""
 
@@ -133,8 +140,7 @@ class KeptAlive(ABC):
         """Start it again, at once the first time, then after growing pauses, until it runs or died too often."""
         while (pause := self._deaths.record(asyncio.get_running_loop().time())) is not None:
             if pause:
-                if self.state is not State.DOWN:
-                    self._become(State.DOWN, self.reason)
+                self._goes_down(self.reason)
                 await asyncio.sleep(pause)
             try:
                 await self._boot()

@@ -73,23 +73,22 @@ class Server(KeptAlive):
 
     # What an operation does with it.
 
-    async def start(self) -> None:
+    def resume(self) -> bool:
+        """It was to stop and is to go on: where its process has not been told to leave, it does. Returns whether."""
         if self.state is State.STOPPING and self.worker and self.worker.process.running:
-            self._become(State.RUNNING)  # nginx is told again of what it was about to forget
-            return
+            self._become(State.RUNNING)
+            return True
         if self.state is State.STOPPING:
             self._gone()
-        await super().start()
+        return False
 
     async def exchange(self, release: Release) -> None:
         """A successor from `release` boots while it serves and takes over the listening socket; then it rests.
 
         `settle` or `go_back` must follow. Raises StartError; then the former process goes on serving.
         """
-        if not self.serves:
-            self.release = release
-            return await self.start()
-        assert self.worker and self.release
+        if not self.serves or self.worker is None or self.release is None:
+            raise StartError("does not run")
         former = Generation(self.worker, self.release)
         self._become(State.EXCHANGING)
         self.release = release
@@ -100,12 +99,11 @@ class Server(KeptAlive):
             if self.state is State.EXCHANGING:
                 self._become(State.RUNNING)
             elif self.wanted:  # the former one died meanwhile, and waited for the successor
-                self._become(State.DOWN, str(error))
+                self._goes_down(str(error))
                 self._recover(self._revive())
             raise
         self._deaths.forget()
         await self._succeeded(former, successor)
-        return None
 
     async def _succeeded(self, former: Generation, successor: Worker) -> None:
         if self.state is not State.EXCHANGING or not former.worker.process.running:
@@ -284,8 +282,7 @@ class Server(KeptAlive):
             self._become(State.RUNNING)
             how = f"it goes on in release {successor.release.name}"
         else:
-            if self.state is State.GOING_BACK:
-                self._become(State.DOWN, str(error))
+            self._goes_down(str(error))
             self._recover(self._revive())
             how = "it is down, and started again"
         return ZenwebserverError(
