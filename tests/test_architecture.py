@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,35 +11,64 @@ import pytest
 import zenwebserver
 
 SOURCE = Path(zenwebserver.__file__).parent
+SUPERVISOR = SOURCE / "supervisor"
 OURS = "zenwebserver"
-# Room -> the rooms that it may import, besides itself. `package` is zenwebserver/__init__.py.
-ARROWS = {
-    "cli": {"client", "errors", "home", "ports", "pool", "takeover", "package"},
-    "client": {"errors", "home", "identity", "pool", "ports", "package"},
-    "pool": {"errors", "files"},
-    "settings": {"errors", "home", "pool"},
-    "home": {"errors"},
-    "site": {"errors", "files", "home", "settings", "pool"},
-    "nginx": {"errors", "files", "home", "settings", "pool"},
-    "takeover": {"client", "errors", "files", "home", "identity", "pool", "ports", "settings", "package"},
+Arrows = Mapping[str, set[str]]
+# Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
+ARROWS: Arrows = {
+    "cli": {"client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "client": {"errors", "home", "machine", "pool"},
+    "errors": set(),
+    "home": {"errors", "machine"},
+    "machine": {"errors"},
+    "nginx": {"errors", "home", "settings"},
+    "pool": {"errors", "machine"},
+    "settings": {"errors", "machine"},
+    "site": {"errors", "home", "machine"},
+    "supervisor": {"errors", "home", "machine", "nginx", "pool", "settings", "site", "worker", "package"},
+    "takeover": {"errors", "home", "machine"},
     "worker": set(),
+    "package": set(),
 }
+# The same inside the supervisor: operations -> parts -> line -> machine, and never back.
+ARROWS_IN_THE_SUPERVISOR: Arrows = {
+    "line": {"tasks"},
+    "parts": {"line", "tasks"},
+    "operations": {"line", "parts", "published", "report", "supervisor"},
+    "adoption": {"line", "parts", "supervisor"},
+    "api": {"operations", "report", "snapshot", "supervisor"},
+    "changes": set(),
+    "daemon": {"adoption", "api", "health", "line", "report", "supervisor", "tasks"},
+    "health": {"line", "parts", "supervisor"},
+    "published": {"line", "parts"},
+    "report": set(),
+    "snapshot": {"parts", "supervisor"},
+    "supervisor": {"changes", "line", "parts", "published", "tasks"},
+    "tasks": set(),
+    "__main__": {"daemon"},
+    "package": set(),
+}
+# The one file of the worker that others import: what crosses the line, for both its ends.
+LANGUAGE_OF_THE_LINE = f"{OURS}.worker.messages."
+SPEAK_IT = {"line", "parts", "health", "adoption"}  # of the supervisor
 OF_THE_SITE = {"AccessControl", "App", "OFS", "Products", "ZEO", "ZODB", "ZPublisher", "Zope2", "paste", "transaction"}
 OF_THE_SITE |= {"waitress", "zope", "Testing"}
 OF_PROCESSES_SOCKETS_AND_CLOCKS = {"asyncio", "multiprocessing", "psutil", "signal", "socket", "subprocess", "time"}
 
 
-def modules(room: str) -> list[Path]:
-    folder = SOURCE / room
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
-
-
-def rooms() -> set[str]:
-    return {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+def rooms(house: Path) -> dict[str, list[Path]]:
+    """The files of each room: a folder, or a file by itself."""
+    found = {"package": [house / "__init__.py"]}
+    for path in sorted(house.iterdir()):
+        if path.suffix == ".py" and path.stem != "__init__":
+            found[path.stem] = [path]
+        elif path.is_dir() and (files := sorted(path.rglob("*.py"))):
+            found[path.name] = files
+    return found
 
 
 def imports(module: Path) -> Iterator[str]:
-    """The dotted names of all modules that `module` imports, inside functions too; relative ones made absolute."""
+    """The dotted names of all that `module` imports, inside functions too; relative ones made absolute."""
     package = [OURS, *module.relative_to(SOURCE).parent.parts]
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -50,36 +79,50 @@ def imports(module: Path) -> Iterator[str]:
             yield from (f"{source}.{name.name}" for name in node.names)
 
 
-def rooms_imported_by(module: Path) -> set[str]:
-    parts = [name.split(".") for name in imports(module)]
-    ours = [part[1] for part in parts if part[0] == OURS and len(part) > 1]
-    return {name if name in rooms() else "package" for name in ours}
+def rooms_imported_by(module: Path, house: Path) -> set[str]:
+    """The rooms of `house` that `module` imports something of."""
+    prefix = [OURS, *house.relative_to(SOURCE).parts]
+    names = [name.split(".") for name in imports(module)]
+    inside = [name[len(prefix)] for name in names if name[: len(prefix)] == prefix and len(name) > len(prefix)]
+    return {name if name in rooms(house) else "package" for name in inside}
 
 
 def outsiders_imported_by(module: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(module)} - {OURS}
 
 
-@pytest.mark.parametrize("room", ARROWS)
-def test_a_room_imports_only_the_rooms_that_the_design_gives_it(room: str) -> None:
-    assert modules(room)
-    wrong = {
-        str(module.relative_to(SOURCE)): surplus
-        for module in modules(room)
-        if (surplus := rooms_imported_by(module) - ARROWS[room] - {room})
+@pytest.mark.parametrize(("house", "arrows"), [(SOURCE, ARROWS), (SUPERVISOR, ARROWS_IN_THE_SUPERVISOR)])
+def test_every_room_is_drawn(house: Path, arrows: Arrows) -> None:
+    assert set(rooms(house)) == set(arrows)
+
+
+@pytest.mark.parametrize(
+    ("house", "room", "arrows"),
+    [(SOURCE, room, arrows) for room, arrows in ARROWS.items()]
+    + [(SUPERVISOR, room, arrows) for room, arrows in ARROWS_IN_THE_SUPERVISOR.items()],
+)
+def test_a_room_imports_just_the_rooms_that_the_design_gives_it(house: Path, room: str, arrows: set[str]) -> None:
+    by_file = {str(path.relative_to(house)): rooms_imported_by(path, house) - {room} for path in rooms(house)[room]}
+    assert {file: surplus for file, found in by_file.items() if (surplus := found - arrows)} == {}
+    assert arrows - set().union(*by_file.values()) == set(), "arrows that nobody uses"
+
+
+def test_of_the_worker_only_the_language_of_the_line_is_imported_and_only_where_it_is_spoken() -> None:
+    for path in (path for room, files in rooms(SOURCE).items() if room != "worker" for path in files):
+        of_the_worker = [name for name in imports(path) if name.startswith(f"{OURS}.worker")]
+        assert [name for name in of_the_worker if not name.startswith(LANGUAGE_OF_THE_LINE)] == [], path
+    speakers = {
+        room
+        for room, files in rooms(SUPERVISOR).items()
+        for path in files
+        if any(name.startswith(LANGUAGE_OF_THE_LINE) for name in imports(path))
     }
-    assert not wrong
+    assert speakers == SPEAK_IT
 
 
-def test_nobody_imports_the_worker() -> None:
-    importers = [path for path in SOURCE.rglob("*.py") if "worker" in rooms_imported_by(path)]
-    assert [path for path in importers if SOURCE / "worker" not in path.parents] == []
-
-
-def test_only_the_command_imports_the_command_and_only_the_supervisor_the_supervisor() -> None:
-    for room in ("cli", "supervisor"):
-        outside = [path for path in SOURCE.rglob("*.py") if SOURCE / room not in path.parents]
-        assert [path for path in outside if room in rooms_imported_by(path)] == []
+def test_the_language_of_the_line_needs_the_standard_library_alone() -> None:
+    found = {name.split(".")[0] for name in imports(SOURCE / "worker" / "messages.py")}
+    assert found <= {"__future__", "dataclasses", "enum", "functools", "json", "math", "typing"}
 
 
 def test_only_the_worker_imports_zope() -> None:
@@ -87,10 +130,11 @@ def test_only_the_worker_imports_zope() -> None:
     assert [path for path in importers if SOURCE / "worker" not in path.parents] == []
 
 
-@pytest.mark.parametrize("room", ["pool", "settings", "home", "nginx/config"])
+@pytest.mark.parametrize("room", ["pool.py", "settings", "home.py", "nginx/config.py"])
 def test_pure_rooms_know_no_process_socket_or_clock(room: str) -> None:
+    path = SOURCE / room
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    assert files
     assert {
-        str(path): found
-        for path in modules(room)
-        if (found := outsiders_imported_by(path) & OF_PROCESSES_SOCKETS_AND_CLOCKS)
+        str(file): found for file in files if (found := outsiders_imported_by(file) & OF_PROCESSES_SOCKETS_AND_CLOCKS)
     } == {}

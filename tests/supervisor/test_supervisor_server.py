@@ -16,8 +16,9 @@ from fakes import Played, soon, takes_connections
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.ports import bind
 from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.parts.birth import PROMPT
 from zenwebserver.supervisor.parts.leaving import END_SECONDS, HEAR_SECONDS
-from zenwebserver.supervisor.parts.server import PROMPT, SUCCESSION, Server
+from zenwebserver.supervisor.parts.server import SUCCESSION, Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 from zenwebserver.worker.messages import OrderName

@@ -6,30 +6,25 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.machine.ports import bind
 from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.parts.birth import PROMPT, booted, try_out
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.leaving import Leaving
+from zenwebserver.supervisor.parts.listener import Listener
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.state import State
-from zenwebserver.supervisor.parts.trial import try_out
 from zenwebserver.supervisor.tasks import Tasks
 from zenwebserver.worker.messages import OrderName, WorkerState
 
 logger = logging.getLogger(__name__)
 
-# Seconds: a booted server needs no longer to answer an order.
-PROMPT = 15.0
 # Seconds for which a dead server's socket goes on listening: a warm successor reads by then what has come in.
 SUCCESSION = 1.0
-# How a process ends (machine/processes.py) that cannot live with being forked; a SIGKILL is an admin's or the kernel's.
-CRASHES = tuple(f"was killed by {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"))
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,6 @@ class Server(KeptAlive):
         super().__init__(f"Server {number}", tasks)
         self.number = number
         self.name = str(number)
-        self.address = address
         self.start_timeout = 300.0  # seconds
         self.release: Release | None = None
         self.worker: Worker | None = None
@@ -66,10 +60,19 @@ class Server(KeptAlive):
         self._pid_file = pid_file
         self._launch = launch
         self._tell_given_up = given_up
-        self._listener: socket.socket | None = None
+        self._listener = Listener(address)
         self._former: Generation | None = None  # what rests while it is EXCHANGED
         self._way_back: asyncio.Task[ZenwebserverError | None] | None = None
         self._closing: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._listener.address
+
+    @address.setter
+    def address(self, address: tuple[str, int]) -> None:
+        """Holds from the next bind."""
+        self._listener.address = address
 
     # What an operation does with it.
 
@@ -163,10 +166,9 @@ class Server(KeptAlive):
 
     def adopt(self, worker: Worker, release: Release) -> None:
         """A process that an earlier supervisor started, found serving."""
-        self._listener = worker.take_listener()
+        if found := worker.take_listener():
+            self._listener.adopt(found)
         self.release = release
-        if self._listener:  # where it listens, whatever the settings say by now
-            self.address = self._listener.getsockname()[:2]
         self._serves(worker)
 
     def adopt_leaving(self, worker: Worker) -> None:
@@ -182,36 +184,17 @@ class Server(KeptAlive):
 
     async def _booted(self, *, on_trial: bool = False) -> Worker:
         """A process that accepts. Raises StartError or ZenwebserverError; then it has ended."""
-        self._listener = self._listener or bind(*self.address)  # before the boot: a taken port is told at once
-        worker = await self._ready_worker()
+        self._listener.bound()  # before the boot: a taken port is told at once
+        assert self.release
+        worker = await booted(lambda: self._launch(self), self.release, self.title, self.start_timeout)
         try:
             if on_trial:
-                await try_out(worker, self.address[0], prompt=PROMPT, answer=self.start_timeout)
-            self._listener = self._listener or bind(*self.address)
-            worker.order(OrderName.ACCEPT, self._listener)
+                await try_out(worker, self.address[0], self.start_timeout)
+            worker.order(OrderName.ACCEPT, self._listener.bound())
             await worker.until(WorkerState.SERVING, PROMPT)
         except BaseException:
             await worker.process.end(signal.SIGKILL, PROMPT)
             raise
-        return worker
-
-    async def _ready_worker(self) -> Worker:
-        """A process that has booted. One that crashes right after the fork is tried once more without forking."""
-        release = self.release
-        forks = release is not None and release.forks
-        try:
-            worker = await self._launch(self)
-            try:
-                await worker.until(WorkerState.READY, self.start_timeout)
-            except BaseException:
-                await worker.process.end(signal.SIGKILL, PROMPT)
-                raise
-        except StartError as error:
-            if not forks or error.message not in CRASHES:
-                raise
-            assert release
-            await release.distrust(f"{self.title} {error.message} right after the fork")
-            return await self._ready_worker()
         return worker
 
     def _serves(self, worker: Worker) -> None:
@@ -264,8 +247,7 @@ class Server(KeptAlive):
 
     async def _former_serves(self, former: Worker) -> Worker:
         """It, or another process of its release where it has ended while it rested. Raises what a boot raises."""
-        self._listener = self._listener or bind(*self.address)
-        former.order(OrderName.ACCEPT, self._listener)
+        former.order(OrderName.ACCEPT, self._listener.bound())
         try:
             await former.until(WorkerState.SERVING, PROMPT)
         except StartError:
@@ -291,7 +273,7 @@ class Server(KeptAlive):
         )
 
     def _ended_while_stopping(self) -> None:
-        self._stop_listening()
+        self._listener.close()
 
     async def _given_up(self) -> None:
         await self._tell_given_up(self)
@@ -310,19 +292,13 @@ class Server(KeptAlive):
         if self.state is State.REVIVING:
             self._closing = asyncio.get_running_loop().call_later(SUCCESSION, self._refuse)
         elif self.state is State.DOWN:
-            self._stop_listening()
+            self._listener.close()
 
     def _refuse(self) -> None:
         self._become(State.DOWN, self.reason)
 
-    def _stop_listening(self) -> None:
-        """Nobody reads: refuse connections, so that nginx goes elsewhere at once."""
-        if self._listener:
-            self._listener.close()
-            self._listener = None
-
     def _clear(self) -> None:
-        self._stop_listening()
+        self._listener.close()
         self.worker = self.process = self.release = None
         self._pid_file.unlink(missing_ok=True)
 
