@@ -14,6 +14,7 @@ import psutil
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
+from zenwebserver.machine.files import make_folder
 from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
@@ -88,6 +89,7 @@ class LoadBalancer(KeptAlive):
         """
         self.knows_its_files = False
         running = self._running()
+        make_folder(self._home.nginx_log)  # it opens its logs again
         former = nginx_processes.workers(running.pid, leaving=True)
         error_log = self._home.nginx_log / "error.log"
         log_start = log_size(error_log)
@@ -161,6 +163,9 @@ class LoadBalancer(KeptAlive):
         self._become(State.STOPPING)
         if self.process:
             self._let_go(self.process)
+        for stray in nginx_processes.masters(self._home):  # somebody else exchanged it
+            if stray.pid not in self._leaving_pids() and (master := _adopted(stray)):
+                self._let_go(master)
         await self._end_orphans()
         while self._leaving:
             await asyncio.wait(self._leaving.values())
@@ -169,6 +174,7 @@ class LoadBalancer(KeptAlive):
 
     async def _boot(self) -> None:
         await self.claim_ports()
+        make_folder(self._home.nginx_log)
         log_start = log_size(self._log)
         starter = Process.spawn(
             control.start_arguments(self.binary, self._home),
@@ -235,11 +241,10 @@ class LoadBalancer(KeptAlive):
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
-        leaving = {process.pid for process in self._leaving}
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
-            if each.pid not in leaving and (orphan := _adopted(each))
+            if each.pid not in self._leaving_pids() and (orphan := _adopted(each))
         ]
         if not orphans:
             return
@@ -249,6 +254,9 @@ class LoadBalancer(KeptAlive):
         async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
             while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def _leaving_pids(self) -> set[int]:
+        return {process.pid for process in self._leaving}
 
     def _clear(self) -> None:
         self.process = None

@@ -1,0 +1,80 @@
+"""An exchange of nginx that is cut off between its two signals leaves two masters; one of them goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+from harness import Site, wait_until
+from load import Load
+from seen import pids
+
+
+def masters(site: Site) -> set[int]:
+    found = set()
+    for process in site.processes():
+        try:
+            if "nginx: master" in " ".join(process.cmdline()):
+                found.add(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def exchange_half(site: Site) -> tuple[int, int]:
+    """The former master and the new one, which both have workers."""
+    former = site.pid("nginx")
+    os.kill(former, signal.SIGUSR2)
+    wait_until(lambda: site.pid("nginx") != former and psutil.Process(site.pid("nginx")).children(), "a new master")
+    assert masters(site) == {former, site.pid("nginx")}
+    return former, site.pid("nginx")
+
+
+def test_the_next_supervisor_ends_the_former_one(running: Site) -> None:
+    servers = pids(running, "zope1", "zope2", "storage")
+    with Load(running.port, clients=4, pause=0.01) as load:
+        load.wait_for(20)
+        running.kill("supervisor")
+        _, new = exchange_half(running)
+        running.ok("start")
+        wait_until(lambda: masters(running) == {new}, "one master")
+        assert running.ok("status").out == f"program running; pid={new}\n"
+        assert pids(running, "zope1", "zope2", "storage") == servers
+        load.wait_for(20)
+        running.ok("detach", "2")
+        running.ok("restart", "nginx")
+        load.wait_for(20)
+    assert load.outcome.failures == []
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_a_former_one_whose_successor_dies_is_adopted_all_the_same(running: Site) -> None:
+    running.kill("supervisor")
+    former, new = exchange_half(running)
+    os.kill(new, signal.SIGTERM)
+    wait_until(lambda: masters(running) == {former}, "the new one has ended")
+    running.ok("start")
+    assert running.ok("status").out == f"program running; pid={former}\n"
+    assert running.get("/who").status == 200
+    running.ok("restart", "nginx")
+    wait_until(lambda: len(masters(running)) == 1 and former not in masters(running), "exchanged")
+    assert running.get("/who").status == 200
+
+
+def test_a_lost_pid_file_does_not_hide_it(running: Site) -> None:
+    master = running.pid("nginx")
+    running.kill("supervisor")
+    (running.home / "var/nginx.pid").unlink()
+    running.ok("start")
+    assert running.pid("nginx") == master
+    assert running.ok("status").out == f"program running; pid={master}\n"
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_a_stop_ends_one_that_somebody_else_exchanged(running: Site) -> None:
+    exchange_half(running)
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
