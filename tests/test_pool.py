@@ -37,14 +37,84 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert pool.load(record) == THREE
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": {"one": {"attached": true}}}', '{"servers": 3}'])
-def test_a_record_that_makes_no_sense_is_told_and_stays(tmp_path: Path, text: str) -> None:
+def servers(*members: str) -> str:
+    return f'{{"servers": {{{", ".join(members)}}}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "line 1 column 1"),
+        ("{", "line 1 column 2"),
+        ("[]", 'no "servers"'),
+        ("{}", 'no "servers"'),
+        ("3", 'no "servers"'),
+        ("NaN", 'no "servers"'),
+        ('{"servers": 3}', 'no "servers"'),
+        ('{"servers": [1]}', 'no "servers"'),
+        (servers('"one": {"attached": true}'), "'one' is no server's number"),
+        (servers('"-1": {"attached": true}'), "'-1' is no server's number"),
+        (servers('"0": {"attached": true}'), "'0' is no server's number"),
+        (servers('"1.0": {"attached": true}'), "'1.0' is no server's number"),
+        (servers('" 1": {"attached": true}'), "' 1' is no server's number"),
+        (servers('"1_0": {"attached": true}'), "'1_0' is no server's number"),
+        (servers('"\u0663": {"attached": true}'), "is no server's number"),
+        (servers('"1000000": {"attached": true}'), "'1000000' is no server's number: they are 1 to 999999"),
+        (servers(f'"{"9" * 5000}": {{"attached": true}}'), "is no server's number"),
+        (servers('"1": {"attached": true}', '"01": {"attached": false}'), "'01' is no server's number"),
+        (servers('"1": {"attached": true}', '"1": {"attached": false}'), "it says '1' twice"),
+        (servers('"1": {"attached": true, "attached": false}'), "it says 'attached' twice"),
+        (servers('"1": {"attached": NaN}'), "server 1 is neither"),
+        (servers('"1": {"attached": 1}'), "server 1 is neither"),
+        (servers('"1": {"attached": 1e999}'), "server 1 is neither"),
+        (servers('"1": {"attached": "false"}'), "server 1 is neither"),
+        (servers('"1": {"attached": null}'), "server 1 is neither"),
+        (servers('"1": {}'), "server 1 is neither"),
+        (servers('"1": []'), "server 1 is neither"),
+        (servers('"1": true'), "server 1 is neither"),
+        (servers(f'"1": {{"attached": {"9" * 5000}}}'), "digits"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"servers": ' * 100_000, "nested too deeply"),
+        (servers('"1": ' + "[" * 100_000 + "]" * 100_000), "nested too deeply"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_record_that_makes_no_sense_is_told_and_stays(tmp_path: Path, text: str, why: str) -> None:
     record = tmp_path / "pool.json"
     record.write_text(text)
     with pytest.raises(ZenwebserverError, match=r"cannot be read: .*pool\.json") as error:
         pool.load(record)
+    assert why in error.value.message
+    assert len(error.value.message) < 300
     assert "Nothing was changed" in error.value.hint
     assert record.read_text() == text
+
+
+def test_a_record_that_is_no_text_is_told_with_its_line(tmp_path: Path) -> None:
+    record = tmp_path / "pool.json"
+    record.write_bytes(b'{\n"caf\xe9": 1}')
+    with pytest.raises(
+        ZenwebserverError, match=r"cannot be read: .*pool\.json: is not UTF-8: line 2, byte 0xe9"
+    ) as error:
+        pool.load(record)
+    assert "Repair it" in error.value.hint
+
+
+def test_the_record_that_the_hint_shows_is_read_and_so_is_none(tmp_path: Path) -> None:
+    record = tmp_path / "pool.json"
+    record.write_text("broken")
+    with pytest.raises(ZenwebserverError) as error:
+        pool.load(record)
+    record.write_text(error.value.hint.partition("e.g. ")[2].partition(", or")[0])
+    assert pool.load(record) == Pool({1: True})
+    record.rename(tmp_path / "away")
+    assert pool.load(record) == Pool()
+
+
+def test_what_another_version_may_have_added_means_nothing(tmp_path: Path) -> None:
+    record = tmp_path / "pool.json"
+    record.write_text('{"version": 2, "servers": {"999999": {"attached": false, "since": NaN}}}')
+    assert pool.load(record) == Pool({999999: False})
 
 
 @pytest.mark.parametrize(("word", "size"), [("4", 4), ("+1", 4), ("-1", 2), ("-9", 1), ("+0", 3)])

@@ -15,6 +15,7 @@ from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.machine import files
 
 DEFAULT_SIZE = 2
+NUMBER = re.compile(r"[1-9][0-9]{0,5}")  # as the record has it: "01" would be "1" once more
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,48 @@ class Pool:
 def load(record: Path) -> Pool:
     """The recorded pool; empty where there is no record. Raises ZenwebserverError where it cannot be understood."""
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return Pool({int(number): bool(server["attached"]) for number, server in content["servers"].items()})
+        return parse(files.read_text(record))
     except FileNotFoundError:
         return Pool()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, ZenwebserverError) as error:
         raise ZenwebserverError(
-            f"The pool's record cannot be read: {record}: {error}",
+            f"The pool's record cannot be read: {record}: {str(error).removeprefix(f'{record} ')}",
             hint='Repair it, e.g. {"servers": {"1": {"attached": true}}}, or move it away and deploy again. '
             "Nothing was changed.",
         ) from error
+
+
+def parse(text: str) -> Pool:
+    """The pool that the text of a record says; keys that are unknown mean nothing. Raises ValueError."""
+    try:
+        content = json.loads(text, object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    servers = content.get("servers") if isinstance(content, dict) else None
+    if not isinstance(servers, dict):
+        raise ValueError('it holds no "servers" by their numbers')  # noqa: TRY004 - a wrong text is a wrong value
+    return Pool({_number(name): _attached(name, server) for name, server in servers.items()})
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it says {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _number(name: str) -> int:
+    if not NUMBER.fullmatch(name):
+        raise ValueError(f"{name[:20]!r} is no server's number: they are 1 to 999999")
+    return int(name)
+
+
+def _attached(name: str, server: object) -> bool:
+    attached = server.get("attached") if isinstance(server, dict) else None
+    if not isinstance(attached, bool):
+        raise ValueError(f'server {name} is neither "attached": true nor false')  # noqa: TRY004
+    return attached
 
 
 def save(record: Path, pool: Pool) -> None:

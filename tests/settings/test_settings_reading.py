@@ -192,9 +192,10 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
 def test_a_byte_that_is_no_text_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "zenwebserver.conf"
     path.write_bytes(b"threads 2\n# caf\xe9\n")
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ZenwebserverError) as caught:
         load(path, HOME)
-    assert caught.value.message == f"{path}, line 2: byte 0xe9 is no UTF-8 text"
+    assert caught.value.message == f"{path} is not UTF-8: line 2, byte 0xe9"
+    assert "Save it as UTF-8" in caught.value.hint
 
 
 def test_server_n_listens_on_the_local_address_at_base_plus_n() -> None:

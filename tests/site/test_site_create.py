@@ -96,11 +96,12 @@ def test_a_site_with_data_gets_no_administrator(home: Home) -> None:
     assert not inituser(home).exists()
 
 
-def test_an_inituser_of_the_admins_own_stays(home: Home) -> None:
+@pytest.mark.parametrize("content", [b"me:secret\n", b"me:gehe\xefmnis\n"])
+def test_an_inituser_of_the_admins_own_stays(home: Home, content: bytes) -> None:
     home.make_folders()
-    inituser(home).write_text("me:secret\n")
+    inituser(home).write_bytes(content)
     assert create(home) is None
-    assert inituser(home).read_text() == "me:secret\n"
+    assert inituser(home).read_bytes() == content
 
 
 @pytest.mark.parametrize(

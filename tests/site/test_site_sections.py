@@ -103,7 +103,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "zope.conf"
     path.write_bytes(b"instancehome /\xe9\n")
-    with pytest.raises(ZenwebserverError, match=r"zope.conf is not UTF-8 text"):
+    with pytest.raises(ZenwebserverError, match=r"zope\.conf is not UTF-8: line 1, byte 0xe9"):
         sections.read(path)
 
 

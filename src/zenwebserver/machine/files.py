@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import re
+import shlex
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from zenwebserver.errors import ZenwebserverError
+
+logger = logging.getLogger(__name__)
+
+MARK = ".zenwebserver-new"  # how the name of what is not finished yet ends
+UNFINISHED = re.compile(rf"\..+{re.escape(MARK)}")
+
+
+def read_text(path: Path) -> str:
+    """The text of `path`, its lines ended by line feeds alone, and no byte order mark before them.
+
+    Raises OSError as Path.read_text does; ZenwebserverError with file and line where it is not UTF-8.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        name = shlex.quote(str(path))
+        raise ZenwebserverError(
+            f"{path} is not UTF-8: line {line}, byte 0x{content[error.start]:02x}",
+            hint=f"It was left as it is. Save it as UTF-8; from Latin-1: iconv -f latin1 -t utf-8 {name} > {name}.utf8",
+        ) from None
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def holds(path: Path, text: str) -> bool:
+    """Whether the file is there and holds just this text; it may hold anything. Raises OSError."""
+    try:
+        return path.read_bytes() == text.encode()
+    except FileNotFoundError:
+        return False
 
 
 def replace(path: Path, text: str, *, mode: int = 0o644, keep_previous: bool = False) -> None:
@@ -13,29 +51,36 @@ def replace(path: Path, text: str, *, mode: int = 0o644, keep_previous: bool = F
 
     `keep_previous` keeps the former one as `NAME.prev`. Raises OSError.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with _beside(path) as new:
+        new.write_bytes(text.encode())
+        new.chmod(mode)
+        _sync(new)
+        if keep_previous and path.exists():
+            _keep(path)
+        new.replace(path)
+    _sync(path.parent)
+
+
+def _keep(path: Path) -> None:
+    previous = path.with_name(path.name + ".prev")
+    with _beside(previous) as copy:
+        copy.write_bytes(path.read_bytes())
+        shutil.copystat(path, copy)
+        _sync(copy)
+        copy.replace(previous)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty file in the folder of `path`, for its owner alone. What is not renamed in the end is removed."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=MARK, dir=path.parent)
+    os.close(descriptor)
     beside = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
         _give_to_owner_of(path.parent, beside)
-        if keep_previous and path.exists():
-            _copy(path, path.with_name(path.name + ".prev"))
-        beside.replace(path)
-    except BaseException:
+        yield beside
+    finally:
         beside.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}.new")
-    shutil.copy2(source, beside)
-    _give_to_owner_of(target.parent, beside)
-    beside.replace(target)
 
 
 def _give_to_owner_of(folder: Path, path: Path) -> None:
@@ -45,12 +90,42 @@ def _give_to_owner_of(folder: Path, path: Path) -> None:
         os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """Have the disk hold a file's content, or which names a folder has."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep(folders: Iterable[Path], names: re.Pattern[str] = UNFINISHED) -> list[Path]:
+    """Remove what killed processes left unfinished right in these folders. Returns what was removed.
+
+    Only for whoever holds the lock of all who write there. `names` are those of the files and folders that go;
+    links are neither followed nor removed. What cannot be removed is logged.
+    """
+    removed = []
+    for path in (path for folder in folders for path in _unfinished(folder, names)):
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            logger.warning("It was left unfinished and cannot be removed: %s", error)
+        else:
+            removed.append(path)
+    return removed
+
+
+def _unfinished(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [
+            folder / entry.name
+            for entry in entries
+            if names.fullmatch(entry.name)
+            and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
+        ]
 
 
 def make_folder(folder: Path, *, mode: int = 0o755) -> None:

@@ -19,11 +19,11 @@ class Identity:
     def of(cls, pid: int) -> Identity | None:
         """The living process `pid`; None where there is none, or it is a zombie."""
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            fields = stat[stat.rindex(b")") + 2 :].split()  # a process may name itself by any bytes
+            return None if fields[0] in b"ZX" else cls(pid, int(fields[19]))
+        except (OSError, ValueError, IndexError):
             return None
-        fields = stat[stat.rindex(")") + 2 :].split()
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
 
     @classmethod
     def read(cls, pid_file: Path) -> Identity | None:

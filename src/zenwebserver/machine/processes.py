@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -14,22 +15,31 @@ from pathlib import Path
 import psutil
 
 from zenwebserver.machine import privileges
+from zenwebserver.machine.files import make_folder
 from zenwebserver.machine.identity import Identity
 
 logger = logging.getLogger(__name__)
 
-REAP_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 5.0
+# For 15 seconds and more, not counting those in which this process was frozen itself; of what was forked for us we
+# are told sooner.
+LOOKS = 4
+# pidfd_open(2): it is gone; no process has such a number; it is a thread's.
+NO_PROCESS = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
 
 
 class Process:
     """One process, a child of ours or an adopted one. `exited` is done when it is gone."""
 
-    def __init__(self, identity: Identity, child: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self, identity: Identity, child: subprocess.Popen[bytes] | None = None, *, pidfd: int | None = None
+    ) -> None:
+        """`pidfd` becomes ours. Raises OSError, ProcessLookupError where it is gone and nobody's child."""
         self.identity = identity
         self.pid = identity.pid
         self.exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._child = child
-        self._pidfd = os.pidfd_open(identity.pid)
+        self._pidfd = os.pidfd_open(identity.pid) if pidfd is None else pidfd
         asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
 
     @classmethod
@@ -43,7 +53,8 @@ class Process:
         descriptors: Sequence[int] = (),
         may_bind_low_ports: bool = False,
     ) -> Process:
-        """Start `arguments` in its own session, its output appended to `log`. Raises OSError."""
+        """Start `arguments` in its own session, its output appended to `log`. Raises OSError; then nothing runs."""
+        make_folder(log.parent)  # somebody may have removed it
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             with privileges.binding_low_ports(may_bind_low_ports):
@@ -62,16 +73,26 @@ class Process:
         identity = Identity.of(child.pid)
         if identity is None:  # dead already: its pid is still ours, because we have not waited for it
             identity = Identity(child.pid, 0)
-        return cls(identity, child)
+        try:
+            return cls(identity, child)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
 
     @classmethod
     def adopt(cls, identity: Identity) -> Process | None:
-        """A process that somebody else started; None where it ended meanwhile."""
+        """A process that somebody else started; None where it ended meanwhile. Raises OSError."""
         try:
-            process = cls(identity)
-        except ProcessLookupError:
+            pidfd = os.pidfd_open(identity.pid)
+        except OSError as error:
+            if error.errno in NO_PROCESS:
+                return None
+            raise
+        if Identity.of(identity.pid) != identity:  # only now: what is open cannot be exchanged any more
+            os.close(pidfd)
             return None
-        return process if Identity.of(identity.pid) == identity else None
+        return cls(identity, pidfd=pidfd)
 
     @property
     def running(self) -> bool:
@@ -114,23 +135,23 @@ class Process:
         os.close(self._pidfd)
         how = "ended" if result is None else _how_it_ended(result)
         if self._child is not None:
-            self._child.returncode = 0 if result is None else result.si_status
+            self._child.returncode = 0 if result is None else result.si_status  # so that nobody waits for it again
         if not self.exited.done():
             self.exited.set_result(how)
 
 
-async def reap_orphans() -> None:
+async def reap_orphans(look_again: float = LOOK_AGAIN_SECONDS) -> None:
     """What the processes of a site leave behind becomes our child (see `become_subreaper`), and a zombie when it ends.
 
-    A zombie that is seen twice is nobody's: the ends of processes that are known here are noticed at once.
+    A zombie that has been seen LOOKS times and that nobody here waits for is nobody's.
     """
-    seen: set[psutil.Process] = set()
+    seen: dict[psutil.Process, int] = {}
     while True:
-        await asyncio.sleep(REAP_SECONDS)
-        zombies = {child for child in psutil.Process().children() if _is_zombie(child)}
-        for zombie in zombies & seen:
-            _reap(zombie.pid)
-        seen = zombies
+        await asyncio.sleep(look_again)
+        seen = {zombie: seen.get(zombie, 0) + 1 for zombie in _zombies()}
+        old = {zombie.pid for zombie, looks in seen.items() if looks >= LOOKS}
+        for orphan in old - _waited_for(old):
+            _reap(orphan)
 
 
 def _reap(zombie: int) -> None:
@@ -138,10 +159,41 @@ def _reap(zombie: int) -> None:
         os.waitpid(zombie, os.WNOHANG)
 
 
+def _zombies() -> set[psutil.Process]:
+    """Those of our children that have ended and whose end nobody has taken notice of."""
+    with contextlib.suppress(psutil.Error):
+        return {child for child in psutil.Process().children() if _is_zombie(child)}
+    return set()
+
+
 def _is_zombie(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.Error:
+        return False
+
+
+def _waited_for(pids: set[int]) -> set[int]:
+    """Those for whose end somebody in this process waits, or may.
+
+    A `Process` has a pidfd open. Children of subprocess and asyncio are in our session, which orphans are not: each
+    process of a site was started in a session of its own.
+    """
+    if not pids:
+        return set()
+    found = {pid for pid in pids if _is_in_our_session(pid)}
+    for description in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            words = description.read_text().split()
+            if "Pid:" in words:
+                found.add(int(words[words.index("Pid:") + 1]))
+    return found
+
+
+def _is_in_our_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == os.getsid(0)
+    except ProcessLookupError:
         return False
 
 

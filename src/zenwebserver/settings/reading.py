@@ -13,6 +13,7 @@ import ZConfig.substitution
 from ZConfig.cfgparser import ZConfigParser
 from ZConfig.loader import Resource
 
+from zenwebserver.machine import files
 from zenwebserver.settings.clashes import refuse_clashes
 from zenwebserver.settings.mistake import SettingsError, quoted
 from zenwebserver.settings.model import Settings
@@ -23,20 +24,15 @@ _FROM_ENVIRONMENT = re.compile(r"(?<!\$)(?:\$\$)*\$\(")
 
 
 def load(path: Path, home: Path, known_variables: Collection[str] = ()) -> Settings:
-    """The settings that stand in the file `path`. Raises SettingsError."""
+    """The settings that stand in the file `path`. Raises SettingsError, ZenwebserverError where it is no text."""
     try:
-        raw = path.read_bytes()
+        text = files.read_text(path)
     except FileNotFoundError:
         hint = "Nothing was changed. `zenwebserver init` makes a home with this file."
         raise SettingsError(path, None, "the file does not exist", hint=hint) from None
     except OSError as error:
         hint = "Nothing was changed. Check the file's owner and permissions."
         raise SettingsError(path, None, f"the file cannot be read: {error.strerror}", hint=hint) from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise SettingsError(path, line, f"byte 0x{raw[error.start]:02x} is no UTF-8 text") from None
     return parse(text, home, known_variables, path)
 
 

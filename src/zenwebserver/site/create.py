@@ -66,7 +66,7 @@ def _lacks_administrator(home: Home) -> bool:
     if any(file.exists() for file in conf.data_files):
         return False
     inituser = _inituser(home)
-    return not inituser.exists() or inituser.read_text(encoding="utf-8").endswith(_MARK)
+    return not inituser.exists() or inituser.read_bytes().endswith(_MARK.encode())  # the admin's may be no text
 
 
 def _inituser(home: Home) -> Path:

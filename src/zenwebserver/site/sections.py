@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from zenwebserver.errors import ZenwebserverError
+from zenwebserver.machine import files
 
 # As ZConfig.cfgparser and ZConfig.substitution have them.
 _KEY = re.compile(r"(?P<name>[^\s()]+)\s*(?P<value>\S.*)?$")
@@ -188,8 +189,6 @@ def _key(text: str, line: Line) -> tuple[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except OSError as error:
         raise ZenwebserverError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ZenwebserverError(f"{path} is not UTF-8 text: {error}") from error

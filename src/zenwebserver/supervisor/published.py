@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -21,7 +22,7 @@ from zenwebserver.machine import files, privileges
 from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
-from zenwebserver.site import zope_conf
+from zenwebserver.site import zope_conf, zope_ini
 from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 
@@ -56,6 +57,13 @@ class Published:
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True
 
+AS_IT_IS = "surrogateescape"  # nginx takes any bytes in a comment; so they stop no change of the pool
+# What earlier versions left unfinished when they were killed; to others these names mean nothing.
+FORMER_IN_ETC = re.compile(r"\.verify-[a-z0-9_]{8}|\.nginx(-zope)?\.conf\.prev\.new")
+FORMER_IN_POOL_FOLDER = re.compile(
+    r"\.(zope([0-9]+|run|debug)\.conf|release[0-9]+\.conf|storage\.conf|pool\.json)\.[a-z0-9_]{8}"
+)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -71,11 +79,16 @@ def read_settings(home: Home) -> Settings:
 
 
 def template(home: Home) -> str:
-    """The admin's template, or the shipped one where the admin has none."""
+    """The admin's template, or the shipped one where the admin has none. Raises ZenwebserverError."""
     try:
-        return home.nginx_template.read_text(encoding="utf-8")
+        return files.read_text(home.nginx_template)
     except FileNotFoundError:
         return config.shipped_template()
+    except OSError as error:
+        raise ZenwebserverError(
+            f"{home.nginx_template} cannot be read: {error.strerror}",
+            hint="Nothing was changed. Check the file's owner and permissions.",
+        ) from error
 
 
 def nginx_binary(settings: Settings) -> Path:
@@ -87,8 +100,7 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     check_certificate(settings)
     nginx = nginx_binary(settings)
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
-    for folder in config.folders(settings, home):
-        make_folder(folder)
+    _make_folders(home, settings)
     with _folder_beside(home) as folder:
         await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
     return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
@@ -96,7 +108,7 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
 
 async def is_current(home: Home, settings: Settings) -> bool:
     """Whether etc/nginx.conf is what `configure` would write now. Raises ZenwebserverError."""
-    return home.nginx_conf.read_text(encoding="utf-8") == await _rendered(home, settings, home.nginx_pool_conf)
+    return files.holds(home.nginx_conf, await _rendered(home, settings, home.nginx_pool_conf))
 
 
 async def _rendered(home: Home, settings: Settings, pool_conf: Path) -> str:
@@ -122,9 +134,10 @@ async def put_pool(home: Home, settings: Settings, servers: Sequence[config.Pool
     """Write the servers that nginx sends traffic to, verified with the nginx.conf in place. Returns if it changed."""
     nginx = nginx_binary(settings)
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
-    if home.nginx_pool_conf.exists() and home.nginx_pool_conf.read_text(encoding="utf-8") == pool_conf:
+    if files.holds(home.nginx_pool_conf, pool_conf):
         return False
-    nginx_conf = home.nginx_conf.read_text(encoding="utf-8")
+    nginx_conf = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+    _make_folders(home, settings)
     with _folder_beside(home) as folder:
         candidate = nginx_conf.replace(str(home.nginx_pool_conf), str(folder / "pool.conf"))
         await _verify(home, nginx, folder, candidate, pool_conf)
@@ -134,11 +147,13 @@ async def put_pool(home: Home, settings: Settings, servers: Sequence[config.Pool
 
 async def verify_in_place(home: Home, settings: Settings) -> None:
     """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
+    _make_folders(home, settings)
     await control.verify(nginx_binary(settings), home, home.nginx_conf, in_child=privileges.bind_low_ports)
 
 
 async def verify_site(home: Home, settings: Settings) -> None:
     """Have the site's own Zope read zope.conf, as each server gets it. Raises ZenwebserverError with its words."""
+    zope_ini.check(home.zope_ini)
     text = zope_conf.read(home.zope_conf).server_conf(
         client_home=home.var, name="verify", storage_socket=home.storage_socket
     )
@@ -160,17 +175,32 @@ async def verify_site(home: Home, settings: Settings) -> None:
         )
 
 
+def _make_folders(home: Home, settings: Settings) -> None:
+    """nginx takes no configuration whose folders somebody has removed."""
+    for folder in config.folders(settings, home):
+        make_folder(folder)
+
+
 async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:
     (folder / "pool.conf").write_text(pool_conf, encoding="utf-8")
-    (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8")
+    (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8", errors=AS_IT_IS)
     await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
 
 
 @contextmanager
 def _folder_beside(home: Home) -> Iterator[Path]:
     """A folder for candidates, in etc/ so that relative includes mean the same."""
-    folder = Path(tempfile.mkdtemp(prefix=".verify-", dir=home.etc))
+    folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def sweep(home: Home) -> list[Path]:
+    """Remove what killed supervisors left unfinished. Only under the supervisor's lock. Returns what was removed."""
+    return [
+        *files.sweep((home.path.resolve(), home.etc, home.pool_folder, home.run, home.html)),
+        *files.sweep((home.etc,), FORMER_IN_ETC),
+        *files.sweep((home.pool_folder,), FORMER_IN_POOL_FOLDER),
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zenwebserver import settings
-from zenwebserver.errors import UsageError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.nginx import config
@@ -44,12 +44,22 @@ def make_home(home: Home, report: Report, values: Mapping[str, str]) -> None:
 
 def refresh_shipped_files(home: Home) -> None:
     """The template and the error page, where they are missing or as an earlier version shipped them."""
-    if not home.nginx_template.exists() or config.is_unedited(home.nginx_template.read_text(encoding="utf-8")):
+    if not is_edited(home.nginx_template):
         _put(home.nginx_template, config.shipped_template())
     if not home.error_page.exists():
         _put(home.error_page, config.shipped_error_page())
 
 
+def is_edited(template: Path) -> bool:
+    """Whether an admin made it what it is."""
+    try:
+        return not config.is_unedited(files.read_text(template))
+    except FileNotFoundError:
+        return False
+    except ZenwebserverError:  # no version shipped what is no text; whoever needs the template says what is wrong
+        return True
+
+
 def _put(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not files.holds(path, text):
         files.replace(path, text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.identity import Identity, boot_id
 
 
 @pytest.fixture
@@ -49,3 +49,28 @@ def test_a_file_that_makes_no_sense_names_nobody(tmp_path: Path, text: str) -> N
     (tmp_path / "pid").write_text(text)
     assert Identity.read(tmp_path / "pid") is None
     assert Identity.read(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**40])
+def test_a_number_that_is_no_process_names_nobody(tmp_path: Path, pid: int) -> None:
+    assert Identity.of(pid) is None
+    (tmp_path / "pid").write_text(f"{pid} 1 {boot_id()}\n")
+    assert Identity.read(tmp_path / "pid") is None
+
+
+def test_a_file_that_is_no_text_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_bytes(b"\xe9 1 2")
+    assert Identity.read(tmp_path / "pid") is None
+
+
+def test_a_process_may_have_any_name() -> None:
+    program = "open('/proc/self/comm', 'wb').write(b') S \\xe9\\n'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert b"\xe9" in Path(f"/proc/{process.pid}/stat").read_bytes()
+        found = Identity.of(process.pid)
+        process.kill()
+    assert found
+    assert found.pid == process.pid
+    assert found.started > 0
