@@ -138,7 +138,3 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
     if os.geteuid() == 0:
         status = folder.parent.stat()
         os.chown(folder, status.st_uid, status.st_gid)
-
-
-def read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")

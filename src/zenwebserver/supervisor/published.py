@@ -57,6 +57,7 @@ class Published:
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True
 
+
 AS_IT_IS = "surrogateescape"  # nginx takes any bytes in a comment; so they stop no change of the pool
 # What earlier versions left unfinished when they were killed; to others these names mean nothing.
 FORMER_IN_ETC = re.compile(r"\.verify-[a-z0-9_]{8}|\.nginx(-zope)?\.conf\.prev\.new")
