@@ -56,7 +56,7 @@ class RotatingLog(RotatingFileHandler):
         """Somebody may have removed the file, or its folder, or moved it away."""
         if self.stream and not self._is_named(self.stream.fileno()):
             self.stream.close()
-            self.stream = None  # type: ignore[assignment]  # it is opened again with the next record
+            self.stream = None  # it is opened again with the next record
         if self.stream is None:
             make_folder(self._path.parent)
 
