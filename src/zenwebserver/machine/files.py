@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from zenwebserver.errors import ZenwebserverError
 
@@ -51,48 +52,53 @@ def replace(path: Path, text: str, *, mode: int = 0o644, keep_previous: bool = F
 
     `keep_previous` keeps the former one as `NAME.prev`. Raises OSError.
     """
-    with _beside(path) as new:
-        new.write_bytes(text.encode())
-        new.chmod(mode)
-        _sync(new)
+    with _beside(path) as (new, file):
+        file.write(text.encode())
+        os.fchmod(file.fileno(), mode)
+        _sync(file)
         if keep_previous and path.exists():
             _keep(path)
         new.replace(path)
-    _sync(path.parent)
+    _sync_folder(path.parent)
 
 
 def _keep(path: Path) -> None:
     previous = path.with_name(path.name + ".prev")
-    with _beside(previous) as copy:
-        copy.write_bytes(path.read_bytes())
+    with _beside(previous) as (copy, file):
+        file.write(path.read_bytes())
+        _sync(file)
         shutil.copystat(path, copy)
-        _sync(copy)
         copy.replace(previous)
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def _beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """An empty file in the folder of `path`, for its owner alone. What is not renamed in the end is removed."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=MARK, dir=path.parent)
-    os.close(descriptor)
     beside = Path(name)
     try:
-        _give_to_owner_of(path.parent, beside)
-        yield beside
+        with os.fdopen(descriptor, "wb") as file:
+            _give_to_owner_of(path.parent, descriptor)
+            yield beside, file
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _give_to_owner_of(folder: Path, path: Path) -> None:
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
     """Root writes into a home that another user owns: the file is that user's."""
     if os.geteuid() == 0:
         status = folder.stat()
-        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
-def _sync(path: Path) -> None:
-    """Have the disk hold a file's content, or which names a folder has."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk hold which names it has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
