@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from zenwebserver.machine.identity import Identity, boot_id
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
 
 
 def test_a_living_process_is_read_back_and_a_dead_one_is_not(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:

@@ -19,13 +19,15 @@ def test_a_record_of_the_pool_that_cannot_be_read_stops_no_server(running: Site)
     record = running.home / "etc" / "zope" / "pool.json"
     good = record.read_text()
     before = pids(running, *PARTS)
-    for bad in ("", "{", '{"servers": [1]}', '{"servers": {"x": {}}}', "\x00\xff"):
-        record.write_text(bad)
+    negative = b'{"servers": {"-1": {"attached": true}}}'
+    for bad in (b"", b"{", b'{"servers": [1]}', negative, b"[" * 100_000, b"\x00\xff"):
+        record.write_bytes(bad)
         for command in ("start", "restart", "deploy +1", "detach 1", "attach 1"):
             clear(running.run(*command.split()), str(record), "Repair it")
-        assert record.read_text() == bad
+        assert record.read_bytes() == bad
         assert running.ok("status").out == f"program running; pid={before['nginx']}\n"
 
+    record.write_bytes(b"[" * 100_000)
     running.kill("supervisor")
     clear(running.run("start"), str(record))
     assert pids(running, *PARTS) == before
@@ -64,6 +66,57 @@ def test_settings_that_cannot_be_read_stop_nothing_but_what_is_told_to_stop(runn
     clear(running.run("start"), "httpPort")
     settings.write_text(good)
     running.ok("start")
+
+
+def damage(running: Site, name: str) -> str:
+    """Put a Latin-1 byte into the last line of a file of etc/. Returns how that is told."""
+    path = running.home / "etc" / name
+    damaged = path.read_bytes() + b"# caf\xe9\n"
+    path.write_bytes(damaged)
+    return f"{name} is not UTF-8: line {len(damaged.splitlines())}, byte 0xe9"
+
+
+def test_a_template_that_is_no_text_stops_nothing_but_what_is_told_to_stop(running: Site) -> None:
+    template = running.home / "etc" / "nginx.conf.template"
+    good = template.read_text()
+    before = pids(running, *PARTS)
+    told = damage(running, template.name)
+    damaged = template.read_bytes()
+    for command in ("start", "restart", "reload", "configure", "verify", "deploy +1", "detach 1"):
+        clear(running.run(*command.split()), told)
+
+    running.kill("supervisor")
+    clear(running.run("start"), told)
+    assert pids(running, *PARTS) == before
+    assert running.get("/who").status == 200
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+    clear(running.run("start"), told)
+    assert template.read_bytes() == damaged
+    template.write_text(good)
+    running.ok("start")
+
+
+def test_a_byte_that_is_no_text_is_told_with_its_file_and_line(running: Site) -> None:
+    before = pids(running, *PARTS)
+    for name, commands in {
+        "zenwebserver.conf": ("start", "restart", "configure", "verify", "deploy +1", "attach 1"),
+        "zope.conf": ("restart servers", "verify", "deploy +1"),
+        "zope.ini": ("verify",),
+    }.items():
+        path = running.home / "etc" / name
+        good = path.read_bytes()
+        told = damage(running, name)
+        for command in commands:
+            clear(running.run(*command.split()), told)
+        path.write_bytes(good)
+    assert pids(running, *PARTS) == before
+
+    damage(running, "nginx.conf")  # nginx does not mind
+    for command in ("start", "reload", "detach 1", "attach 1"):
+        running.ok(*command.split())
+    assert pids(running, *PARTS) == before
+    assert running.get("/who").status == 200
 
 
 def test_empty_settings_mean_the_defaults_and_a_missing_template_is_put_back(running: Site) -> None:
