@@ -200,11 +200,11 @@ class Server(KeptAlive):
     def _serves(self, worker: Worker) -> None:
         self._stands_behind(worker)
         self._runs(worker.process)
-        logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
 
     def _stands_behind(self, worker: Worker) -> None:
         self.worker, self.process = worker, worker.process
         worker.process.name_in(self._pid_file)
+        logger.info("%s serves: pid %d, port %d", self.title, worker.process.pid, self.address[1])
 
     # What follows its death.
 
