@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from zenwebserver.machine.identity import Identity
@@ -66,9 +67,7 @@ class FakeCall(Call):
 
     def says(self, state: WorkerState, reason: str = "") -> None:
         """A moment later."""
-        self.standing = Standing(
-            state, token=self.standing.token, pid=self.pid, server=self.standing.server, reason=reason, version=VERSION
-        )
+        self.standing = replace(self.standing, state=state, reason=reason)
         asyncio.get_running_loop().call_soon(self.hear, self.standing)
 
     def hang_up(self) -> None:
@@ -162,3 +161,8 @@ def takes_connections(address: tuple[str, int]) -> bool:
     """Whether somebody listens, by the kernel's word."""
     with socket.socket() as visitor:
         return visitor.connect_ex(address) == 0
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

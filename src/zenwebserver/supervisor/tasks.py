@@ -42,7 +42,10 @@ class Tasks:
         while True:
             try:
                 await work()
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise  # else what it waited for was cancelled, not it
                 logger.exception("%s failed, and goes on in %g s", what, PAUSE_SECONDS)
             else:
                 logger.error("%s ended, and is begun again in %g s", what, PAUSE_SECONDS)

@@ -62,11 +62,11 @@ class Reception:
         return [call for call in (self._waiting or {}).values() if call.open]
 
     def adopt(self, call: Call, process: Process, log: Path) -> Worker:
-        """The one that waits on `call` is ours from now on."""
+        """The one that waits on `call`, or has called again since, is ours from now on."""
         worker = Worker(_token(call), log)
         self._expected[worker.token] = worker
         if self._waiting:
-            self._waiting.pop(worker.token, None)
+            call = self._waiting.pop(worker.token, call)
         self.born(worker, process)
         worker.answer(call)
         return worker

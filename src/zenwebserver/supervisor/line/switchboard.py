@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from zenwebserver.supervisor.tasks import Tasks
@@ -92,7 +93,9 @@ class Switchboard:
         assert self._socket
         while True:
             connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
-            self._keep(self._tasks.do("A call", self._serve(connection)))
+            call = self._tasks.do("A call", self._serve(connection))
+            call.add_done_callback(partial(_close_connection, connection))  # also if it was ended before it began
+            self._keep(call)
 
     async def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -104,7 +107,7 @@ class Switchboard:
                 line, descriptors, rest = await _first_line(connection)
                 call = Call(pid, *_understood(line, descriptors), connection)
             except (OSError, EOFError, ValueError) as error:
-                logger.warning("Process %d called, and is not understood: %s", pid, error or "it hung up")
+                logger.warning("Process %d called, and is not understood: %s", pid, str(error) or "it hung up")
                 return
             try:
                 self._answer(call)
@@ -113,7 +116,7 @@ class Switchboard:
             except ConnectionError:
                 pass  # it is gone
             except ValueError as error:
-                logger.warning("Process %d is not understood, and hung up on: %s", pid, error)
+                logger.warning("Process %d is not understood, and hung up on: %s", pid, str(error))
             finally:
                 call.drop_listener()
 
@@ -131,11 +134,13 @@ async def _first_line(connection: socket.socket) -> tuple[bytes, list[int], byte
     try:
         while b"\n" not in received:
             await _readable(connection)
-            part, more, _, _ = socket.recv_fds(connection, READ_BYTES, 1)
+            part, more, flags, _ = socket.recv_fds(connection, READ_BYTES, 1)
             descriptors += more
             received += part
             if not part:
                 raise EOFError
+            if len(descriptors) > 1 or flags & socket.MSG_CTRUNC:  # the kernel drops those for which there is no room
+                raise ValueError("it passed more than one descriptor, or there was no room for it")
             _refuse_endless(received)
     except BaseException:
         _close(descriptors)
@@ -145,15 +150,13 @@ async def _first_line(connection: socket.socket) -> tuple[bytes, list[int], byte
 
 
 def _understood(line: bytes, descriptors: list[int]) -> tuple[Standing, socket.socket | None]:
-    """Raises ValueError; then the descriptors are closed."""
+    """Raises ValueError, OSError. The descriptors are closed whatever it raises."""
     try:
         standing = decode(Standing, line)
-        if len(descriptors) > 1:
-            raise ValueError(f"{len(descriptors)} descriptors came with it")
         listener = socket.socket(fileno=descriptors[0]) if descriptors else None
-    except (ValueError, OSError) as error:
+    except BaseException:
         _close(descriptors)
-        raise ValueError(str(error)) from error
+        raise
     if listener and not _is_listening(listener):
         listener.close()
         raise ValueError("what it passed is no listening TCP socket")
@@ -184,6 +187,10 @@ async def _lines(connection: socket.socket, received: bytes) -> AsyncIterator[by
 def _refuse_endless(received: bytes) -> None:
     if len(received) > LONGEST_LINE:
         raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+
+
+def _close_connection(connection: socket.socket, _: asyncio.Task[None]) -> None:
+    connection.close()
 
 
 def _close(descriptors: list[int]) -> None:

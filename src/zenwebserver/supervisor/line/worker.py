@@ -18,6 +18,7 @@ TAIL_LINES = 20
 STACK_LINES = 200
 STACKS_SECONDS = 0.5  # for writing stacks into the log
 LAST_CALL_SECONDS = 0.5
+END_SECONDS = 10.0  # for ending by itself once it has said that it failed; threads of the site may keep it
 
 
 class StartError(ZenwebserverError):
@@ -55,7 +56,9 @@ class Worker:
         return self.standing.state if self.process.running else WorkerState.GONE
 
     def answer(self, call: Call) -> None:
-        """It called: this is its line from now on."""
+        """It called: this is its line from now on, and what may still come on the former one is old."""
+        if self._call:
+            self._call.listen = lambda _: None
         self._call = call
         call.listen = self._hear
         self._hear(call.standing)
@@ -112,7 +115,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 while self.state is not state:
                     if self.state in (WorkerState.FAILED, WorkerState.UNSAFE, WorkerState.GONE):
-                        await self.process.wait()
+                        await self.process.wait(END_SECONDS)
                         await self._last_call()
                         raise StartError(self._how_it_failed(), detail=self.last_words())
                     self._news.clear()
@@ -124,7 +127,8 @@ class Worker:
         """How it ended, and the error that its traceback ends with."""
         lines = self.standing.reason.splitlines()
         error = next((line for line in reversed(lines) if line.strip() and not line[0].isspace()), "")
-        return f"{self.process.exited.result()}: {error}" if error else self.process.exited.result()
+        how = str(self.standing.state) if self.process.running else self.process.exited.result()
+        return f"{how}: {error}" if error else how
 
     async def _stacks(self) -> str:
         """Where it hangs: it writes that into its log."""
@@ -135,10 +139,11 @@ class Worker:
 
     async def _last_call(self) -> None:
         """What a process said right before it ended may arrive after its end."""
-        if not self.standing.reason:
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LAST_CALL_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_CALL_SECONDS):
+                while not self.standing.reason:
+                    self._news.clear()
+                    await self._news.wait()
 
     def last_words(self) -> str:
         """Why it failed: its traceback, else the last lines that it logged."""

@@ -37,9 +37,15 @@ class Leaving:
 
     def add(self, worker: Worker) -> None:
         """Tell it to leave."""
-        worker.order(OrderName.LEAVE, timeout=self.drain_timeout)
+        self._tell(worker)
         what = f"The leaving of {self._whose}, pid {worker.process.pid}"
         self._workers[worker] = self._tasks.do(what, self._see_off(worker))
+
+    def _tell(self, worker: Worker) -> None:
+        if worker.order(OrderName.LEAVE, timeout=self.drain_timeout):
+            worker.hears = lambda _: None
+        else:  # its line is broken; it calls again
+            worker.hears = lambda _: self._tell(worker)
 
     async def end(self) -> None:
         """Returns when all have ended."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,15 @@ class Release:
             raise
 
     def adopt(self, zygote: Worker) -> None:
-        """An earlier supervisor's zygote of this release, ready. One that speaks no version would die of an order."""
-        if zygote.standing.version == 0:
-            zygote.process.send(signal.SIGTERM)
-            self._become(ReleaseState.COLD)
-        else:
+        """An earlier supervisor's zygote of this release, ready.
+
+        One that speaks no version would die of an order, and a second one is not needed: they are ended.
+        """
+        if zygote.standing.version and self.state in (ReleaseState.NEW, ReleaseState.COLD):
             self._has_loaded(zygote)
+        else:
+            zygote.process.send(signal.SIGKILL)
+            self.adopt_without_zygote(warm=True)
 
     def adopt_without_zygote(self, *, warm: bool) -> None:
         """An earlier supervisor's release of which only servers are left."""
@@ -110,31 +114,39 @@ class Release:
 
     async def launch(self, settings: Settings, name: str, *, warm_up: bool) -> Worker:
         """A process that becomes server `name`. Raises StartError, OSError."""
-        worker = self._reception.expect(self._home.server_log(name))
-        spec = launch.server_spec(self._home, settings, name, release=self.name, token=worker.token, warm_up=warm_up)
-        try:
-            process = await self._process(settings, spec)
-        except BaseException:
-            self._reception.forget(worker)
-            raise
-        return self._reception.born(worker, process)
+        for last in (False, True):
+            if not await self._can_fork(settings):
+                break
+            try:
+                return await self._launch(settings, name, self._fork, warm_up=warm_up)
+            except ZygoteLost as error:
+                if last:
+                    raise
+                logger.warning("Server %s %s", name, error)
+        if self.state is ReleaseState.ENDED:
+            raise self._has_ended()
+        return await self._launch(settings, name, partial(self._start, settings), warm_up=warm_up)
 
     async def distrust(self, why: str) -> None:
         """A forked server broke in a way that only the fork explains: from now on each starts the ordinary way."""
         if self.state is not ReleaseState.ORDINARY:
             self._is_ordinary(why)
+        await self._end_loading()
         await self._end_zygote()
 
     async def end(self) -> None:
         """Its last server is gone."""
         if self.state is not ReleaseState.ENDED:
             self._become(ReleaseState.ENDED)
-        if self._loading and not self._loading.done():
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
+        await self._end_loading()
         await self._end_zygote()
         self._conf.unlink(missing_ok=True)
         self._home.pid_file(f"zygote{self.name}").unlink(missing_ok=True)
+
+    async def _end_loading(self) -> None:
+        if self._loading and not self._loading.done():
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
 
     async def _end_zygote(self) -> None:
         if self.zygote:
@@ -147,12 +159,23 @@ class Release:
 
     # Its zygote.
 
+    def _has_ended(self) -> StartError:
+        return StartError(f"could not be started: release {self.name} has ended")
+
     async def _load(self, settings: Settings) -> None:
-        """Until the zygote is ready, or is known to be unsafe. Whoever needs it at the same time waits for the same."""
+        """Until the zygote is ready, or is not needed any more, because it is unsafe or forking was distrusted.
+
+        Whoever needs it at the same time waits for the same. Raises StartError.
+        """
         if self._loading is None or self._loading.done():
             self._become(ReleaseState.LOADING)
             self._loading = self._tasks.do(f"The loading of release {self.name}", self._load_once(settings))
-        if error := await asyncio.shield(self._loading):
+        loading = self._loading
+        await asyncio.wait([loading])  # whoever waits may be cancelled without it, and it without whoever waits
+        if loading.cancelled():
+            if self.state is not ReleaseState.ORDINARY:
+                raise self._has_ended()
+        elif error := loading.result():
             raise error
 
     async def _load_once(self, settings: Settings) -> StartError | None:
@@ -176,6 +199,8 @@ class Release:
         except BaseException:
             if zygote is not None:
                 zygote.process.send(signal.SIGKILL)
+            if self.state is ReleaseState.LOADING:
+                self._become(ReleaseState.COLD)
             raise
         self._has_loaded(zygote)
         return None
@@ -183,7 +208,11 @@ class Release:
     def _spawn_zygote(self, settings: Settings) -> Worker:
         zygote = self._reception.expect(self._home.zygote_log)
         arguments = launch.zygote_arguments(self._home, settings, self.name, self._conf, token=zygote.token)
-        return self._reception.born(zygote, self._spawn(arguments, self._home.zygote_log))
+        try:
+            return self._reception.born(zygote, self._spawn(arguments, self._home.zygote_log))
+        except BaseException:
+            self._reception.forget(zygote)
+            raise
 
     def _has_loaded(self, zygote: Worker) -> None:
         self._become(ReleaseState.WARM)
@@ -200,19 +229,26 @@ class Release:
 
     # A process of a server.
 
-    async def _process(self, settings: Settings, spec: ServerSpec) -> Process:
-        for last in (False, True):
-            if self.warm and not self.forks:
-                logger.warning("The zygote of release %s is gone; it is loaded anew", self.name)
-                await self._load(settings)
-            if not self.forks:
-                break
-            try:
-                return await self._fork(spec)
-            except ZygoteLost as error:
-                if last:
-                    raise
-                logger.warning("Server %s %s", spec.server, error)
+    async def _can_fork(self, settings: Settings) -> bool:
+        """Whether servers are forked. A zygote that is gone is loaded anew. Raises StartError."""
+        if self.warm and not self.forks:
+            logger.warning("The zygote of release %s is gone; it is loaded anew", self.name)
+            await self._load(settings)
+        return self.warm
+
+    async def _launch(
+        self, settings: Settings, name: str, make: Callable[[ServerSpec], Awaitable[Process]], *, warm_up: bool
+    ) -> Worker:
+        """A worker with a token of its own: what a zygote forked before it was lost is not taken for its successor."""
+        worker = self._reception.expect(self._home.server_log(name))
+        spec = launch.server_spec(self._home, settings, name, release=self.name, token=worker.token, warm_up=warm_up)
+        try:
+            return self._reception.born(worker, await make(spec))
+        except BaseException:
+            self._reception.forget(worker)
+            raise
+
+    async def _start(self, settings: Settings, spec: ServerSpec) -> Process:
         return self._spawn(launch.server_arguments(settings, spec), self._home.server_log(spec.server))
 
     async def _fork(self, spec: ServerSpec) -> Process:

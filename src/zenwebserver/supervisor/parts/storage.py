@@ -55,16 +55,18 @@ class Storage(KeptAlive):
         process.name_in(self._pid_file)
         try:
             await asyncio.wait_for(self._answers(process), START_SECONDS)
+            self._home.storage_socket.chmod(0o600)
         except BaseException as error:
+            hangs = process.running
             await process.end(signal.SIGKILL, STOP_SECONDS)
             if isinstance(error, TimeoutError | ProcessLookupError):
+                how = f"does not answer after {START_SECONDS:g} s" if hangs else process.exited.result()
                 raise ZenwebserverError(
-                    f"Storage did not start: it {process.exited.result()}",
+                    f"Storage did not start: it {how}",
                     hint=f"Its log: {log}",
                     detail=tail(log, log_start),
                 ) from error
             raise
-        self._home.storage_socket.chmod(0o600)
         self._runs(process)
 
     async def _answers(self, process: Process) -> None:
@@ -81,6 +83,7 @@ class Storage(KeptAlive):
 def can_connect(path: str) -> bool:
     """Whether something listens on the Unix socket `path`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one that is stuck takes some connections, and would let the next wait for ever
         try:
             probe.connect(path)
         except OSError:
