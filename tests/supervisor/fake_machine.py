@@ -83,7 +83,6 @@ class Machine:
             zygote = ZygoteProcess(self, decode(ZygoteSpec, arguments[-1]))
             self.zygotes.append(zygote)
             zygote.calls(0.0)
-            self.loads(zygote)
             return zygote
         return self.server(decode(ServerSpec, arguments[-1]))
 
@@ -92,7 +91,6 @@ class Machine:
         server = ServerProcess(self, spec)
         self.servers.append(server)
         server.calls(0.0)
-        self.boots(server)
         return server
 
     def close(self) -> None:
@@ -130,6 +128,10 @@ class CallingProcess(NamedProcess):
         super().__init__(machine)
         self.call = LineCall(self, dataclasses.replace(standing, pid=self.pid, version=VERSION))
         self.call.leave_seconds = machine.leave_seconds
+        self._begun = False
+
+    def begins(self) -> None:
+        """It has called for the first time."""
 
     @property
     def state(self) -> WorkerState:
@@ -169,10 +171,13 @@ class CallingProcess(NamedProcess):
             self.call.says(state)
 
     def _call(self) -> None:
-        if self.running:
-            self.machine.answer(self.call)
-        else:
+        if not self.running:
             self.call.drop_listener()
+            return
+        self.machine.answer(self.call)
+        if not self._begun:
+            self._begun = True
+            self.begins()
 
 
 class ServerProcess(CallingProcess):
@@ -186,6 +191,9 @@ class ServerProcess(CallingProcess):
         self.spec = spec
         self.silent = False
         self.figures = Figures()
+
+    def begins(self) -> None:
+        self.machine.boots(self)
 
     def boots(self, seconds: float = 0.0) -> None:
         self.in_a_moment(seconds, WorkerState.READY)
@@ -219,6 +227,9 @@ class ZygoteProcess(CallingProcess):
     def __init__(self, machine: Machine, spec: ZygoteSpec) -> None:
         super().__init__(machine, Standing(WorkerState.STARTING, token=spec.token, zygote=spec.zygote))
         self.conf = Path(spec.zope_conf).read_text()
+
+    def begins(self) -> None:
+        self.machine.loads(self)
 
     def loads(self, seconds: float = 0.0) -> None:
         self.in_a_moment(seconds, WorkerState.READY)
