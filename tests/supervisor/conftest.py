@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 import virtual
+from fake_site import site  # noqa: F401 - a fixture
 
 
 @pytest.hookimpl(tryfirst=True)

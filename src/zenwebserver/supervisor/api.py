@@ -27,6 +27,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 Operation = Callable[..., Awaitable[str]]
 OPERATIONS: dict[str, Operation] = {
@@ -83,14 +84,10 @@ class Api:
 
     async def _operation(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in OPERATIONS:
-            return JSONResponse({"error": f"No such operation: {name}"}, status_code=404)
         try:
             what = json.loads(await request.body() or b"{}")
         except (ValueError, RecursionError):
             what = None
-        if not isinstance(what, dict):
-            return JSONResponse({"error": "The body is no JSON object"}, status_code=400)
         return self._streamed(name, lambda report: self.operate(name, what, report))
 
     async def _session(self, request: Request) -> Response:
@@ -124,17 +121,21 @@ class Api:
         self._supervisor.tasks.do(name, to_its_end())
         return StreamingResponse(_lines(events), media_type="application/x-ndjson")
 
-    async def operate(self, name: str, what: dict[str, Any], report: Report) -> None:
+    async def operate(self, name: str, what: Any, report: Report) -> None:
         """Do it, as the only change, and tell how it ended."""
-        await self._change(name, OPERATIONS[name], what, report)
+        await self._change(name, OPERATIONS.get(name), what, report)
 
-    async def _change(self, name: str, operation: Operation, what: dict[str, Any], report: Report) -> None:
+    async def _change(self, name: str, operation: Operation | None, what: Any, report: Report) -> None:
         try:
             await _told(report, self._as_the_only_change(name, operation, what, report), name)
         finally:
             self._ended()
 
-    async def _as_the_only_change(self, name: str, operation: Operation, what: dict[str, Any], report: Report) -> str:
+    async def _as_the_only_change(self, name: str, operation: Operation | None, what: Any, report: Report) -> str:
+        if operation is None:
+            raise cannot(f"does not know the operation {name}")
+        if not isinstance(what, dict):
+            raise cannot(f"does not understand what {name} is to do: it is no JSON object")
         refuse_unknown(name, operation, what)
         targets = what.get("targets", ())
         words = " ".join([name, *map(str, targets if isinstance(targets, list | tuple) else ())])
@@ -150,12 +151,18 @@ class Api:
 
 def refuse_unknown(name: str, operation: Operation, what: dict[str, Any]) -> None:
     """Raises UsageError where a command of another version wants something that this supervisor cannot do."""
-    known = [key for key, each in inspect.signature(operation).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    known = {key: each for key, each in inspect.signature(operation).parameters.items() if each.kind is KEYWORD}
     if unknown := sorted(set(what) - set(known)):
-        raise UsageError(
-            f"This supervisor ({__version__}) does not know what {name} is to do with: {', '.join(unknown)}",
-            hint="Nothing was done. To have the supervisor of the installed version: zenwebserver upgrade",
-        )
+        raise cannot(f"does not know what {name} is to do with: {', '.join(unknown)}")
+    if missing := [key for key, each in known.items() if each.default is each.empty and key not in what]:
+        raise cannot(f"wants to know for {name}: {', '.join(missing)}")
+
+
+def cannot(why: str) -> UsageError:
+    return UsageError(
+        f"This supervisor ({__version__}) {why}",
+        hint="Nothing was done. To have the supervisor of the installed version: zenwebserver upgrade",
+    )
 
 
 async def _told(report: Report, work: Awaitable[str], name: str) -> None:

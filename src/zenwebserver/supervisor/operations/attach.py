@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
@@ -17,8 +18,8 @@ async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
     for number in numbers:
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
-    with report.step(f"Attaching {_names(numbers)}"):
-        supervisor.record(supervisor.pool.with_attached(numbers, True))
+    wanted = supervisor.pool.with_attached(numbers, True)
+    with report.step(f"Attaching {_names(numbers)}"), _recorded(supervisor, wanted):
         await supervisor.publish()
     return _closing(supervisor, "Attached")
 
@@ -36,12 +37,24 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
             hint="Nothing was done. With --force visitors get the 50x page until a server is attached.",
         )
     with report.step(f"Detaching {_names(numbers)}"):
-        supervisor.record(wanted)
-        outdated = await supervisor.publish()
+        with _recorded(supervisor, wanted):
+            outdated = await supervisor.publish()
         supervisor.changes.finish()
         if not await supervisor.balancer.workers_gone(outdated):
             report.note("Requests in nginx outlasted drainTimeout")
     return _closing(supervisor, "Detached")
+
+
+@contextlib.contextmanager
+def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
+    """It is the record; where nginx takes it not, the former one is again."""
+    former = supervisor.pool
+    supervisor.record(wanted)
+    try:
+        yield
+    except ZenwebserverError:
+        supervisor.record(former)
+        raise
 
 
 def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> tuple[int, ...]:

@@ -11,7 +11,10 @@ from zenwebserver.supervisor.operations.steps import (
     prepare,
     remove_surplus,
     start_storage,
+    stop_unused_storage,
 )
+from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -24,28 +27,47 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
     refuse_too_many(supervisor, former, wanted, above_maximum)
     forget_undeployed(supervisor)
     supervisor.record(wanted)
-    await start_storage(supervisor, report)
-    missing = [each for each in map(supervisor.server, wanted.numbers) if not each.serves]
+    storage_ran = supervisor.storage.wanted
     try:
-        release = await load_release(supervisor, report) if missing else None
-    except ZenwebserverError:
+        await start_storage(supervisor, report)
+        await start_missing(supervisor, report, former, wanted)
+    except Exception:
         undeploy_unborn(supervisor, former)
+        await stop_unused_storage(supervisor, ran=storage_ran)
         raise
-    for server in missing:
-        assert release
-        number = server.number
-        verb = "Starting" if number in former.servers else "Deploying"
-        try:
-            with report.step(f"{verb} {server.title}"):
-                await supervisor.start_server(server, release)
-                await supervisor.publish()
-        except ZenwebserverError as error:
-            undeploy_unborn(supervisor, former)
-            raise did_not_come_up(supervisor, server, error) from error
     await remove_surplus(supervisor, report)
     if not supervisor.balancer.serves:
         report.note("The load balancer is not running: zenwebserver start")
     return f"{len(wanted.servers)} server{'s'[: len(wanted.servers) != 1]} deployed"
+
+
+async def start_missing(supervisor: Supervisor, report: Report, former: Pool, wanted: Pool) -> None:
+    """One after the other; the first that fails is the last."""
+    missing = [each for each in map(supervisor.server, wanted.numbers) if not each.serves]
+    if not missing:
+        return
+    release = await load_release(supervisor, report)
+    for server in missing:
+        verb = "Starting" if server.number in former.servers else "Deploying"
+        with report.step(f"{verb} {server.title}"):
+            await bring_up(supervisor, server, release)
+
+
+async def bring_up(supervisor: Supervisor, server: Server, release: Release) -> None:
+    """It serves, and nginx knows it. Raises ZenwebserverError; then it is as before."""
+    came_back = server.comes_back
+    try:
+        await supervisor.start_server(server, release)
+    except (ZenwebserverError, OSError) as error:
+        raise did_not_come_up(supervisor, server, error) from error
+    try:
+        await supervisor.publish()
+    except ZenwebserverError as error:
+        if not came_back:
+            await server.stop()
+        raise ZenwebserverError(
+            f"{server.title} could not be put into the pool: {error.message}", hint=error.hint, detail=error.detail
+        ) from error
 
 
 def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_maximum: bool) -> None:
@@ -61,7 +83,7 @@ def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_ma
 
 def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
     """New servers that did not come up, or were not tried, do not exist; those that serve or come back stay."""
-    alive = {number for number in supervisor.pool.numbers if supervisor.server(number).wanted}
+    alive = {number for number, server in supervisor.servers.items() if server.wanted}
     kept = {
         number: attached
         for number, attached in supervisor.pool.servers.items()
@@ -69,5 +91,5 @@ def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
     }
     unborn = set(supervisor.pool.servers) - set(kept)
     supervisor.record(Pool(kept))
-    for number in unborn:
+    for number in unborn & set(supervisor.servers):
         supervisor.forget_server(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
 from zenwebserver.supervisor.operations.steps import (
     forget_undeployed,
@@ -13,6 +12,7 @@ from zenwebserver.supervisor.operations.steps import (
     start_loadbalancer,
     start_servers,
     start_storage,
+    stop_unused_storage,
 )
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.report import Report
@@ -38,9 +38,8 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         failures = await start_servers(supervisor, report, servers, quiet=ran and wanted.everything)
         if failures and not any(server.wanted for server in supervisor.servers.values()):
             raise failures[0]
-    except ZenwebserverError:
-        if not storage_ran:
-            await supervisor.storage.stop()
+    except Exception:
+        await stop_unused_storage(supervisor, ran=storage_ran)
         raise
     if wanted.loadbalancer:
         await start_loadbalancer(supervisor, report, quiet=ran and wanted.everything)

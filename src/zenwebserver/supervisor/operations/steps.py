@@ -56,6 +56,13 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
         report.note("Storage is not needed: the site's own configuration uses a shared one")
 
 
+async def stop_unused_storage(supervisor: Supervisor, *, ran: bool) -> None:
+    """What was started for servers that did not come up; where it `ran` before, others may need it."""
+    needed = supervisor.sessions or any(server.wanted or server.leaving for server in supervisor.servers.values())
+    if not ran and not needed:
+        await supervisor.storage.stop()
+
+
 async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = False) -> Release:
     """The release that servers join; loaded where there is none, or `anew`."""
     await supervisor.retire_releases()
@@ -91,7 +98,7 @@ async def start_servers(
             try:
                 with report.step(f"Starting {server.title}"):
                     await supervisor.start_server(server, release)
-            except ZenwebserverError as error:
+            except (ZenwebserverError, OSError) as error:
                 failures.append(did_not_come_up(supervisor, server, error))
 
     if supervisor.is_new():
@@ -156,9 +163,10 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
         supervisor.forget_server(server.number)
 
 
-def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError) -> ZenwebserverError:
+def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
+    told = error if isinstance(error, ZenwebserverError) else ZenwebserverError(str(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {error.message}",
-        hint=error.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=error.detail,
+        f"{server.title} did not come up: {told.message}",
+        hint=told.hint or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=told.detail,
     )

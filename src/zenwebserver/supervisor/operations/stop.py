@@ -43,6 +43,9 @@ async def stop_servers(supervisor: Supervisor, report: Report, servers: Sequence
 
 async def has_left(server: Server, report: Report) -> None:
     """It has answered what it had accepted."""
+    if server.serves:
+        report.note(f"{server.title} was started again meanwhile")
+        return
     with report.step(f"Stopping {server.title}"):
         await server.leaving.end()
 

@@ -1,0 +1,273 @@
+"""The processes of a site, played: storage, zygotes and servers that are started, forked, adopted and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeCall, FakeProcess
+
+from zenwebserver.home import Home
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
+from zenwebserver.supervisor.line.switchboard import Call
+from zenwebserver.worker.messages import (
+    VERSION,
+    Figures,
+    Forked,
+    Order,
+    OrderName,
+    ServerSpec,
+    Standing,
+    ThreadNow,
+    WorkerState,
+    ZygoteSpec,
+    decode,
+)
+
+CALL_SECONDS = 0.2  # between two calls of a process that nobody answers (worker/line.py)
+REPORT_SECONDS = 5.0  # between two reports of a server (worker/server.py)
+
+
+class Machine:
+    """Where processes are made and found; it stands for the class Process, and for the kernel's process table.
+
+    `boots` and `loads` say how the site's code behaves in what is started from now on.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.answer: Callable[[Call], None] = lambda _: None  # the supervisor's reception
+        self.processes: dict[int, NamedProcess] = {}
+        self.servers: list[ServerProcess] = []  # the newest is the last
+        self.zygotes: list[ZygoteProcess] = []
+        self.storages: list[StorageProcess] = []
+        self.boots: Callable[[ServerProcess], None] = lambda server: server.boots()
+        self.loads: Callable[[ZygoteProcess], None] = lambda zygote: zygote.loads()
+        self.storage_works = True
+        self.leave_seconds = 0.0  # until a server that leaves has answered what it had accepted
+        self.reports = False  # servers report every few seconds, as real ones do
+        self.lacks: OSError | None = None  # what a process that is to be started raises
+        self._kernel = Identity.of
+
+    # In the place of machine/processes.py and machine/identity.py.
+
+    def __call__(self, identity: Identity) -> Process:
+        if identity.pid not in self.processes:
+            raise ProcessLookupError
+        return self.processes[identity.pid]
+
+    def adopt(self, identity: Identity) -> Process | None:
+        process = self.processes.get(identity.pid)
+        return process if process and process.running and process.identity == identity else None
+
+    def identity(self, pid: int) -> Identity | None:
+        process = self.processes.get(pid)
+        if process is None:
+            return self._kernel(pid)
+        return process.identity if process.running else None
+
+    def spawn(self, arguments: Sequence[str], **_: Any) -> Process:
+        if self.lacks:
+            raise self.lacks
+        what = json.loads(arguments[-1])
+        if "storage" in what:
+            self.storages.append(StorageProcess(self))
+            return self.storages[-1]
+        if "zygote" in what:
+            zygote = ZygoteProcess(self, decode(ZygoteSpec, arguments[-1]))
+            self.zygotes.append(zygote)
+            zygote.calls(0.0)
+            return zygote
+        return self.server(decode(ServerSpec, arguments[-1]))
+
+    def server(self, spec: ServerSpec) -> ServerProcess:
+        """A process that is to become a server."""
+        server = ServerProcess(self, spec)
+        self.servers.append(server)
+        server.calls(0.0)
+        return server
+
+    def close(self) -> None:
+        """Whatever a test that failed has left open."""
+        for process in self.servers:
+            for each in (process.call.socket, process.call.listener):
+                if each:
+                    each.close()
+        for storage in self.storages:
+            storage.listener.close()
+
+    # What a test looks at.
+
+    @property
+    def running(self) -> list[NamedProcess]:
+        return [process for process in self.processes.values() if process.running]
+
+
+class NamedProcess(FakeProcess):
+    """Its pid file holds what a real one's does."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+        machine.processes[self.pid] = self
+
+    def name_in(self, pid_file: Path) -> None:
+        Process.name_in(self, pid_file)
+
+
+class CallingProcess(NamedProcess):
+    """One that calls the supervisor."""
+
+    def __init__(self, machine: Machine, standing: Standing) -> None:
+        super().__init__(machine)
+        self.call = LineCall(self, dataclasses.replace(standing, pid=self.pid, version=VERSION))
+        self.call.leave_seconds = machine.leave_seconds
+        self._begun = False
+
+    def begins(self) -> None:
+        """It has called for the first time."""
+
+    @property
+    def state(self) -> WorkerState:
+        return self.call.standing.state
+
+    @property
+    def orders(self) -> list[OrderName]:
+        return self.call.orders
+
+    def calls(self, seconds: float) -> None:
+        """In `seconds`, where it still lives."""
+        asyncio.get_running_loop().call_later(seconds, self._call)
+
+    def calls_again(self) -> None:
+        """Its supervisor is gone; it passes what it listens on."""
+        former = self.call
+        former.hung_up = True
+        self.call = LineCall(self, former.standing)
+        self.call.leave_seconds = former.leave_seconds
+        if former.standing.state is WorkerState.SERVING and former.socket:
+            self.call.listener = former.socket.dup()
+            self.call.socket, former.socket = former.socket, None
+        self.calls(CALL_SECONDS)
+
+    def in_a_moment(self, seconds: float, state: WorkerState) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._says, state)
+
+    def fails(self, reason: str = "Traceback\nValueError: broken") -> None:
+        self.call.says(WorkerState.FAILED, reason)
+        asyncio.get_running_loop().call_soon(self.die, "ended with exit code 1")
+
+    def fails_after(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self.fails)
+
+    def _says(self, state: WorkerState) -> None:
+        if self.running:
+            self.call.says(state)
+
+    def _call(self) -> None:
+        if not self.running:
+            self.call.drop_listener()
+            return
+        self.machine.answer(self.call)
+        if not self._begun:
+            self._begun = True
+            self.begins()
+
+
+class ServerProcess(CallingProcess):
+    """A process of server N."""
+
+    def __init__(self, machine: Machine, spec: ServerSpec) -> None:
+        super().__init__(
+            machine,
+            Standing(WorkerState.STARTING, token=spec.token, server=spec.server, release=spec.release),
+        )
+        self.spec = spec
+        self.silent = False
+        self.figures = Figures()
+
+    def begins(self) -> None:
+        self.machine.boots(self)
+
+    def boots(self, seconds: float = 0.0) -> None:
+        self.in_a_moment(seconds, WorkerState.READY)
+        if self.machine.reports:
+            self._reports_again()
+
+    def says(self, **figures: Any) -> None:
+        """Report `figures` now."""
+        self.figures = dataclasses.replace(self.figures, **figures)
+        self.call.hear(dataclasses.replace(self.call.standing, figures=self.figures))
+
+    def tells_threads(self, *names: str) -> None:
+        threads = tuple(map(ThreadNow, names))
+        self.call.hear(dataclasses.replace(self.call.standing, threads=threads))
+        self.call.standing = dataclasses.replace(self.call.standing, threads=None)
+
+    @property
+    def accepts(self) -> bool:
+        return self.running and self.state is WorkerState.SERVING and self.call.socket is not None
+
+    def _reports_again(self) -> None:
+        if self.running:
+            if not self.silent:
+                self.says()
+            asyncio.get_running_loop().call_later(REPORT_SECONDS, self._reports_again)
+
+
+class ZygoteProcess(CallingProcess):
+    """A process that has loaded a release's code, and forks."""
+
+    def __init__(self, machine: Machine, spec: ZygoteSpec) -> None:
+        super().__init__(machine, Standing(WorkerState.STARTING, token=spec.token, zygote=spec.zygote))
+        self.conf = Path(spec.zope_conf).read_text()
+
+    def begins(self) -> None:
+        self.machine.loads(self)
+
+    def loads(self, seconds: float = 0.0) -> None:
+        self.in_a_moment(seconds, WorkerState.READY)
+
+    def fork(self, spec: ServerSpec) -> None:
+        forked = Forked(token=spec.token, pid=self.machine.server(spec).pid)
+        asyncio.get_running_loop().call_soon(self.call.hear, dataclasses.replace(self.call.standing, forked=forked))
+
+
+class StorageProcess(NamedProcess):
+    """ZEO: it takes connections, on a socket of the home."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.exited.add_done_callback(lambda _: self.listener.close())
+        if machine.storage_works:
+            path = machine.home.storage_socket
+            path.unlink(missing_ok=True)
+            self.listener.bind(str(path))
+            self.listener.listen()
+        else:
+            self.die("ended with exit code 1")
+
+
+class LineCall(FakeCall):
+    """The call of one of these."""
+
+    process: CallingProcess
+
+    def says(self, state: WorkerState, reason: str = "") -> None:
+        self.standing = dataclasses.replace(self.standing, state=state, reason=reason)
+        asyncio.get_running_loop().call_soon(self.hear, self.standing)
+
+    def obey(self, order: Order, listener: socket.socket | None) -> None:
+        if order.order is OrderName.FORK:
+            assert order.server
+            assert isinstance(self.process, ZygoteProcess)
+            self.process.fork(order.server)
+        else:
+            super().obey(order, listener)
