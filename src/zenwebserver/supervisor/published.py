@@ -49,10 +49,9 @@ class Published:
     async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
         candidate = await verified(self._home, settings, servers)
-        former = files.read_text(self._home.nginx_conf) if self._home.nginx_conf.exists() else None
         if not self._home.nginx_pool_conf.exists():
             files.replace(self._home.nginx_pool_conf, candidate.pool_conf)
-        if candidate.nginx_conf == former:
+        if files.holds(self._home.nginx_conf, candidate.nginx_conf):
             return False
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True

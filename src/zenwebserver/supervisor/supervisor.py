@@ -17,7 +17,7 @@ from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
-from zenwebserver.site import zope_conf
+from zenwebserver.site import zope_conf, zope_ini
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.line.reception import Reception
@@ -122,7 +122,10 @@ class Supervisor:
         make_folder(self.home.client_home(name))
         text = self.server_conf(f"zope{name}", self.home.client_home(name), debug=debug)
         path = self.home.server_conf(name)
-        former = files.read_text(path) if path.exists() else None
+        try:
+            former = files.read_text(path)
+        except (FileNotFoundError, ZenwebserverError):  # there is none, or nothing that could be put back
+            former = None
         files.replace(path, text, mode=0o600)  # it holds whatever secrets zope.conf holds
         return former
 
@@ -151,6 +154,7 @@ class Supervisor:
 
     async def new_release(self) -> Release:
         """Load the site's code and configuration as they are now. Raises ZenwebserverError; nothing is changed then."""
+        zope_ini.check(self.home.zope_ini)
         name = str(1 + max((int(each.name) for each in self.releases), default=0))
         release = Release(name, self.home, self.reception, self.tasks)
         await release.boot(self.settings, self.server_conf("zygote", self.home.var))

@@ -24,7 +24,9 @@ from zenwebserver.worker.messages import Forked, OrderName, ServerSpec, Standing
 
 logger = logging.getLogger(__name__)
 
-FORK_SECONDS = 30.0  # the zygote itself gives up after 5 s; one that says nothing for so long is stuck
+# The zygote itself gives up after 5 s; one that says nothing for so long is stuck. What it has forked meanwhile is a
+# child of ours, whose end is kept for at least so long (machine/processes.py, reap_orphans).
+FORK_SECONDS = 15.0
 END_SECONDS = 10.0
 
 
