@@ -96,6 +96,19 @@ class Worker:
         what = Order(name, listener=listener is not None, timeout=timeout, server=server, log=log)
         return self._call is not None and self._call.order(what, listener)
 
+    async def reached(self, seconds: float) -> bool:
+        """Whether it is on the line; one that calls again within `seconds` is waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._on_the_line and self.process.running:
+                    self._news.clear()
+                    await self._news.wait()
+        return self._on_the_line
+
+    @property
+    def _on_the_line(self) -> bool:
+        return self._call is not None and self._call.open
+
     async def threads(self, seconds: float) -> tuple[ThreadNow, ...]:
         """What each of its threads does now. Raises ZenwebserverError where it does not answer."""
         if self._threads is None or self._threads.done():

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # The zygote itself gives up after 5 s; one that says nothing for so long is stuck. What it has forked meanwhile is a
 # child of ours, whose end is kept for at least so long (machine/processes.py, reap_orphans).
 FORK_SECONDS = 15.0
+CALL_SECONDS = 2.0  # a zygote whose line is broken calls again every 0.2 s (worker/line.py)
 END_SECONDS = 10.0
 
 
@@ -258,7 +259,8 @@ class Release:
         zygote, answer = self.zygote, asyncio.get_running_loop().create_future()
         self._forks[spec.token] = answer
         try:
-            told = zygote.order(OrderName.FORK, server=spec, log=str(self._home.server_log(spec.server)))
+            log = str(self._home.server_log(spec.server))
+            told = await zygote.reached(CALL_SECONDS) and zygote.order(OrderName.FORK, server=spec, log=log)
             either: list[asyncio.Future[Any]] = [answer, zygote.process.exited]
             if told:
                 await asyncio.wait(either, timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
