@@ -21,7 +21,14 @@ from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts import release as release_module
-from zenwebserver.supervisor.parts.release import END_SECONDS, FORK_SECONDS, MAY_BECOME, Release, ReleaseState
+from zenwebserver.supervisor.parts.release import (
+    CALL_SECONDS,
+    END_SECONDS,
+    FORK_SECONDS,
+    MAY_BECOME,
+    Release,
+    ReleaseState,
+)
 from zenwebserver.supervisor.tasks import Tasks
 from zenwebserver.worker.messages import (
     VERSION,
@@ -351,13 +358,30 @@ async def test_one_that_does_not_answer_is_killed_and_loaded_anew_and_the_launch
     await end(stage)
 
 
-async def test_one_whose_line_is_broken_is_replaced_at_once(stage: Stage) -> None:
+async def test_one_whose_line_is_broken_for_good_is_replaced(stage: Stage) -> None:
     await stage.boot()
     stage.zygote.hang_up()
     began = now()
     await stage.launch()
-    assert now() - began == pytest.approx(LOAD, abs=0.1)
+    assert now() - began == pytest.approx(CALL_SECONDS + LOAD, abs=0.1)
     assert len(stage.living_zygotes()) == 1
+    await end(stage)
+
+
+async def test_one_whose_line_is_broken_for_a_moment_is_waited_for(stage: Stage) -> None:
+    """So it is right after an upgrade of the supervisor."""
+    await stage.boot()
+    zygote = stage.zygote
+    zygote.hang_up()
+
+    def calls_again() -> None:
+        zygote.hung_up = False
+        assert stage.release.zygote
+        stage.release.zygote.answer(zygote)
+
+    asyncio.get_running_loop().call_later(0.2, calls_again)
+    await stage.launch()
+    assert [each.pid for each in stage.living_zygotes()] == [zygote.pid]
     await end(stage)
 
 
