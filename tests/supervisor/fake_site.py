@@ -151,6 +151,9 @@ class FakeSite:
     def process(self, number: int) -> ServerProcess:
         return self.processes(number)[-1]
 
+    def process_with(self, pid: int | None) -> ServerProcess:
+        return next(process for process in self.machine.servers if process.pid == pid)
+
     def nginx_knows(self, number: int) -> bool:
         """Whether any worker of nginx may still send to it."""
         return self.balancer.knows(self.base + number)
