@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import Generator, Iterator
@@ -86,6 +87,7 @@ class FakeSite:
         self.machine = Machine(home)
         self.idle = 0  # how often the supervisor was told that something has ended, and nothing was left
         home.make_folders()
+        home.nginx_template.write_text("# An admin's own, which is rendered in no time.\n")
         self.set()
         create(home)
         (home.path / "inituser").unlink()
@@ -151,6 +153,9 @@ class FakeSite:
     def process(self, number: int) -> ServerProcess:
         return self.processes(number)[-1]
 
+    def process_with(self, pid: int | None) -> ServerProcess:
+        return next(process for process in self.machine.servers if process.pid == pid)
+
     def nginx_knows(self, number: int) -> bool:
         """Whether any worker of nginx may still send to it."""
         return self.balancer.knows(self.base + number)
@@ -210,6 +215,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         return CAPABILITIES
 
     monkeypatch.setattr(binary, "ask", capabilities)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no test here loses power
     with free_base() as reservation:
         site = FakeSite(Home.at(tmp_path_factory.mktemp("s") / "home"), reservation.getsockname()[1])
         for module in (adoption, reception, release, storage):

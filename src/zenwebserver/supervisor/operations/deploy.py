@@ -10,6 +10,7 @@ from zenwebserver.supervisor.operations.steps import (
     load_release,
     prepare,
     remove_surplus,
+    start_server,
     start_storage,
     stop_unused_storage,
 )
@@ -57,7 +58,7 @@ async def bring_up(supervisor: Supervisor, server: Server, release: Release) -> 
     """It serves, and nginx knows it. Raises ZenwebserverError; then it is as before."""
     came_back = server.comes_back
     try:
-        await supervisor.start_server(server, release)
+        await start_server(supervisor, server, release)
     except (ZenwebserverError, OSError) as error:
         raise did_not_come_up(supervisor, server, error) from error
     try:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.pool import DEFAULT_SIZE, parse_targets
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.steps import (
+    any_serves,
     load_release,
     note_outdated,
     prepare,
     remove_surplus,
     start_loadbalancer,
+    start_server,
     start_servers,
     start_storage,
+    take_out,
+    together,
 )
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -72,27 +78,23 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
 
 async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
     """A new release beside the old one: one server first, then several at a time; all of them, or none."""
-    if not any(server.serves for server in supervisor.servers.values()):
-        if failures := await start_servers(supervisor, report, servers):
-            raise failures[0]
-        return
     for server in servers:
-        if server.address != supervisor.settings.server_address(server.number):
+        if server.serves and server.address != supervisor.settings.server_address(server.number):
             report.note(f"{server.title} keeps port {server.address[1]} until it is stopped and started")
     release = await load_release(supervisor, report, anew=True)
+    if not any_serves(supervisor):
+        if failures := await start_servers(supervisor, report, servers, release=release):
+            raise failures[0]
+        servers = [server for server in servers if server.release is not release]  # they came back by themselves
     exchanges = Exchanges(supervisor, report, release)
     try:
-        await exchanges.make(servers[0])
-        for several in batched(servers[1:], at_once(supervisor)):
-            results = await asyncio.gather(*map(exchanges.make, several), return_exceptions=True)
-            for error in results:
-                if isinstance(error, BaseException):
-                    raise error
+        for several in [servers[:1], *batched(servers[1:], at_once(supervisor))]:
+            await together(map(exchanges.make, several))
         exchanges.check()
     except BaseException as error:
         went_back = await exchanges.undo()
         if isinstance(error, DidNotComeBack):
-            raise error.told(went_back) from error
+            raise error.told(release, went_back) from error
         raise
     exchanges.settle()
     await supervisor.publish()
@@ -115,11 +117,25 @@ class DidNotComeBack(ZenwebserverError):
         super().__init__(f"{server.title} {why}", hint=hint, detail=detail)
         self.server = server
 
-    def told(self, went_back: bool) -> ZenwebserverError:
-        """With how things stand now."""
-        still = "the former one goes on serving" if self.server.serves else "it is down"
+    def told(self, release: Release, went_back: bool) -> ZenwebserverError:
+        """With how things stand now; `release` is the one that was to be."""
+        if not self.server.serves:
+            still = "it is down, and started again" if self.server.comes_back else "it is down"
+        elif self.server.release is release:
+            still = f"it goes on in release {release.name}"
+        else:
+            still = "the former one goes on serving"
         others = "no server was restarted" if went_back else "not every server could go back"
         return ZenwebserverError(f"{self.message} ({still}; {others})", hint=self.hint, detail=self.detail)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What was done to a server, and the release that it ran in before; None where it did not run."""
+
+    server: Server
+    former: Release | None
+    undo: Callable[[], Awaitable[None]] | None = None
 
 
 class Exchanges:
@@ -129,29 +145,38 @@ class Exchanges:
         self._supervisor = supervisor
         self._report = report
         self._release = release
-        self._made: list[tuple[Server, Callable[[], Awaitable[None]]]] = []
+        self._made: list[Exchange] = []
 
     async def make(self, server: Server) -> None:
         """Its successor boots while it serves; where it did not run, it is started. Raises DidNotComeBack."""
         try:
             with self._report.step(f"Restarting {server.title}"):
-                if server.serves:
-                    self._made.append((server, await self._supervisor.exchange_server(server, self._release)))
-                else:
-                    await self._supervisor.start_server(server, self._release)
-                    await self._supervisor.publish()
-        except ZenwebserverError as error:
+                if not server.serves:
+                    await self._start(server)
+                if server.release is not self._release:  # it ran, or goes on though it was to stop
+                    former = server.release
+                    undo = await self._supervisor.exchange_server(server, self._release)
+                    self._made.append(Exchange(server, former, undo))
+        except (ZenwebserverError, OSError) as error:
             raise DidNotComeBack(
                 server,
-                f"did not come back: {error.message}",
-                hint=error.hint or self._its_log(server),
-                detail=error.detail,
+                f"did not come back: {error}",
+                hint=getattr(error, "hint", "") or self._its_log(server),
+                detail=getattr(error, "detail", ""),
             ) from error
+
+    async def _start(self, server: Server) -> None:
+        former = server.release if server.comes_back else None
+        await start_server(self._supervisor, server, self._release)
+        if server.release is self._release:
+            self._made.append(Exchange(server, former))
+        await self._supervisor.publish()
 
     def check(self) -> None:
         """Every successor still serves. Raises DidNotComeBack."""
-        for server, _ in self._made:
-            if server.release is not self._release or not server.serves:
+        for each in self._made:
+            server = each.server
+            if server.release is not self._release or server.state not in (State.RUNNING, State.EXCHANGED):
                 raise DidNotComeBack(server, "died right after its restart", hint=self._its_log(server))
 
     async def undo(self) -> bool:
@@ -160,18 +185,41 @@ class Exchanges:
             return True
         try:
             with self._report.step("Going back to the former release"):
-                results = await asyncio.gather(*(undo() for _, undo in self._made), return_exceptions=True)
-                failures = [result for result in results if isinstance(result, BaseException)]
-                if failures:
+                results = await asyncio.gather(*map(self._go_back, self._made), return_exceptions=True)
+                results.append(await self._stop_started())
+                if failures := [result for result in results if isinstance(result, BaseException)]:
                     raise ZenwebserverError("\n".join(map(str, failures)))
         except ZenwebserverError as error:
             self._report.note(error.message)
             return False
         return True
 
-    def settle(self) -> None:
-        for server, _ in self._made:
+    async def _go_back(self, made: Exchange) -> None:
+        if made.undo:
+            await made.undo()
+        server = made.server
+        if made.former is None or server.release is not self._release:
+            return
+        if server.serves:  # and its former process has ended
+            await server.exchange(made.former)
             server.settle()
+        elif server.comes_back:
+            server.release = made.former
+            await server.start()
+
+    async def _stop_started(self) -> Exception | None:
+        """Those that did not run before. Returns what kept nginx from being told."""
+        started = [made.server for made in self._made if not made.former and not made.server.rests]
+        try:
+            for server in await take_out(self._supervisor, self._report, started):
+                await server.leave()
+        except ZenwebserverError as error:
+            return error
+        return None
+
+    def settle(self) -> None:
+        for made in self._made:
+            made.server.settle()
 
     def _its_log(self, server: Server) -> str:
         return f"Its log: {self._supervisor.home.server_log(server.name)}"

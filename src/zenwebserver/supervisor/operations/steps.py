@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.machine import files
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
@@ -72,15 +73,24 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
         with report.step("Loading the site"):
             release = await supervisor.new_release()
     except StartError as error:
-        serves = "; what ran before goes on serving" if supervisor.releases else ""
+        serves = "; what ran before goes on serving" if any_serves(supervisor) else ""
         raise StartError(f"{error.message}{serves}", hint=error.hint, detail=error.detail) from error
     if release.why_ordinary:
         report.note(f"Servers start the ordinary way: {release.why_ordinary}")
     return release
 
 
+def any_serves(supervisor: Supervisor) -> bool:
+    return any(server.serves for server in supervisor.servers.values())
+
+
 async def start_servers(
-    supervisor: Supervisor, report: Report, servers: Sequence[Server], *, quiet: bool = False
+    supervisor: Supervisor,
+    report: Report,
+    servers: Sequence[Server],
+    *,
+    release: Release | None = None,
+    quiet: bool = False,
 ) -> list[ZenwebserverError]:
     """Start those that do not serve, as many at a time as there are processors. Returns what failed."""
     stopped = [server for server in servers if not server.serves]
@@ -89,7 +99,7 @@ async def start_servers(
             report.note(f"{server.title} runs already")
     if not stopped:
         return []
-    release = await load_release(supervisor, report)
+    joined = release or await load_release(supervisor, report)
     failures: list[ZenwebserverError] = []
     at_once = asyncio.Semaphore(os.cpu_count() or 1)
 
@@ -97,15 +107,36 @@ async def start_servers(
         async with at_once:
             try:
                 with report.step(f"Starting {server.title}"):
-                    await supervisor.start_server(server, release)
+                    await start_server(supervisor, server, joined)
             except (ZenwebserverError, OSError) as error:
                 failures.append(did_not_come_up(supervisor, server, error))
 
     if supervisor.is_new():
         await start_one(stopped.pop(0))
     if not failures:
-        await asyncio.gather(*(start_one(server) for server in stopped))
+        await together(map(start_one, stopped))
     return failures
+
+
+async def start_server(supervisor: Supervisor, server: Server, release: Release) -> None:
+    """Start it in `release`. Raises ZenwebserverError, OSError; where it came back, it goes on so in its own one."""
+    conf, former = supervisor.home.server_conf(server.name), server.release
+    text = files.read_text(conf) if conf.exists() else None
+    try:
+        await supervisor.start_server(server, release)
+    except BaseException:
+        if server.comes_back:
+            server.release = former
+            if text is not None:
+                files.replace(conf, text, mode=0o600)
+        raise
+
+
+async def together(works: Iterable[Awaitable[None]]) -> None:
+    """Each to its end, also where another one fails; then the first error is raised."""
+    for ended in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
 
 
 async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: bool = False) -> None:

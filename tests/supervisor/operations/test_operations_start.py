@@ -1,0 +1,209 @@
+"""start: what comes up, in which order, and that a start that fails leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fake_machine import ServerProcess
+from fake_site import FakeSite
+from fakes import soon
+
+from zenwebserver.supervisor.parts.state import State
+
+
+def fails(*numbers: int, after: float = 0.0) -> object:
+    def boots(server: ServerProcess) -> None:
+        if int(server.spec.server) in numbers:
+            server.fails_after(after)
+        else:
+            server.boots()
+
+    return boots
+
+
+async def test_a_first_start_makes_two_servers_and_everything_runs(site: FakeSite) -> None:
+    asked = await site.ok("start")
+    assert list(asked.steps) == [
+        "Starting Storage",
+        "Loading the site",
+        "Starting Server 1",
+        "Starting Server 2",
+        "Starting Load balancer",
+    ]
+    assert asked.done == f"Started: http://127.0.0.1:{site.base}/"
+    assert site.recorded() == [1, 2]
+    assert [site.nginx_knows(number) for number in (1, 2, 3)] == [True, True, False]
+    again = await site.ok("start")
+    assert again.events == [{"done": f"It runs already: http://127.0.0.1:{site.base}/", "exit": 0}]
+    await site.end()
+
+
+async def test_what_runs_already_is_told_where_it_was_named(site: FakeSite) -> None:
+    await site.started(2)
+    asked = await site.ok("start", targets=["1", "nginx", "storage"])
+    assert asked.notes == ["Storage runs already", "Server 1 runs already", "Load balancer runs already"]
+    await site.ok("stop", targets=["2"])
+    asked = await site.ok("start")
+    assert asked.notes == ["Server 1 runs already", "Load balancer runs already"]
+    assert asked.steps == {"Starting Server 2": True}
+    assert site.nginx_knows(2)
+    await site.end()
+
+
+async def test_a_new_database_is_made_by_the_first_server_alone(site: FakeSite) -> None:
+    (site.home.var / "filestorage" / "Data.fs").unlink()
+    site.machine.boots = lambda server: server.boots(10.0)
+    start = site.do("start")
+    await asyncio.sleep(9)
+    assert len(site.machine.servers) == 1
+    await start
+    assert len(site.machine.servers) == 2
+    await site.end()
+
+
+async def test_as_many_boot_at_once_as_there_are_processors(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    await site.started(5)
+    await site.ok("stop")
+    site.machine.servers.clear()
+    site.machine.boots = lambda server: server.boots(10.0)
+    start = site.do("start")
+    seen = []
+    for _ in range(2):
+        await asyncio.sleep(6)
+        seen.append(len(site.machine.servers))
+    await start
+    assert seen == [3, 5]
+    await site.end()
+
+
+# A start that fails.
+
+
+async def test_a_site_that_cannot_be_loaded_leaves_nothing(site: FakeSite) -> None:
+    site.machine.loads = lambda zygote: zygote.fails("Traceback\nImportError: no such module")
+    asked = await site.do("start")
+    assert asked.error == "the site could not be loaded: it ended with exit code 1: ImportError: no such module"
+    assert asked.last["detail"] == "Traceback\nImportError: no such module"
+    assert "Starting Server 1" not in asked.steps
+    assert site.machine.running == []
+    assert site.releases() == []
+    assert not site.listens(1)
+    assert site.idle, "the supervisor may end"
+    await site.end()
+
+
+async def test_servers_that_all_fail_leave_nothing(site: FakeSite) -> None:
+    site.machine.boots = fails(1, 2)
+    asked = await site.do("start")
+    assert asked.error.startswith("Server 1 did not come up: ended with exit code 1: ValueError: broken")
+    assert asked.steps["Starting Server 1"] is asked.steps["Starting Server 2"] is False
+    assert "Starting Load balancer" not in asked.steps
+    await soon()
+    assert site.machine.running == []
+    assert site.releases() == []
+    assert not site.listens(1)
+    assert site.idle, "the supervisor may end"
+    await site.end()
+
+
+async def test_what_the_machine_lacks_leaves_nothing_either(site: FakeSite) -> None:
+    spawn = site.machine.spawn
+
+    def lacks_after_storage(arguments: list[str], **how: object) -> object:
+        if "storage" not in arguments[-1].split(":")[0]:
+            raise OSError(11, "Resource temporarily unavailable")
+        return spawn(arguments, **how)
+
+    site.machine.spawn = lacks_after_storage  # type: ignore[method-assign,assignment]
+    asked = await site.do("start")
+    assert asked.exit == 1
+    assert "Resource temporarily unavailable" in asked.error
+    assert site.machine.running == []
+    assert site.idle
+    await site.end()
+
+
+async def test_one_server_that_fails_keeps_the_others_and_the_load_balancer_from_nothing(site: FakeSite) -> None:
+    site.machine.boots = fails(2)
+    asked = await site.do("start")
+    assert asked.error.startswith("Server 2 did not come up")
+    assert asked.steps["Starting Load balancer"]
+    assert site.server(1).serves
+    assert site.balancer.serves
+    assert site.supervisor.storage.serves
+    assert site.nginx_knows(1)
+    assert not site.nginx_knows(2)
+    assert site.recorded() == [1, 2]
+    await site.end()
+
+
+async def test_one_whose_folder_cannot_be_made_is_told_and_the_others_are_waited_for(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("stop")
+    site.home.client_home("1").rmdir()
+    site.home.client_home("1").touch()
+    site.machine.boots = lambda server: server.boots(10.0)
+    asked = await site.do("start")
+    assert asked.error.startswith("Server 1 did not come up: [Errno 17] File exists")
+    assert [site.server(number).state for number in (1, 2, 3)] == [State.STOPPED, State.RUNNING, State.RUNNING]
+    await site.end()
+
+
+async def test_a_defect_while_several_start_ends_only_when_none_starts_any_more(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("stop")
+
+    def boots(server: ServerProcess) -> None:
+        server.boots(10.0)
+
+    site.machine.boots = boots
+    start = site.supervisor.start_server
+
+    async def defect(server: object, release: object) -> None:
+        if server is site.server(1):
+            raise KeyError("a defect")
+        await start(server, release)  # type: ignore[arg-type]
+
+    site.supervisor.start_server = defect  # type: ignore[method-assign,assignment]
+    asked = await site.do("start")
+    assert asked.error == "start failed by a defect of zenwebserver"
+    assert State.STARTING not in [site.server(number).state for number in (1, 2, 3)]
+    site.supervisor.start_server = start  # type: ignore[method-assign]
+    await site.end()
+
+
+async def test_storage_that_others_use_stays(site: FakeSite) -> None:
+    await site.ok("start", targets=["storage"])
+    site.machine.boots = fails(1, 2)
+    await site.do("start")
+    assert site.supervisor.storage.serves
+    await site.end()
+
+
+async def test_a_load_balancer_that_does_not_start_leaves_the_servers_running(site: FakeSite) -> None:
+    await site.ok("deploy", size="2")
+    site.balancer.does_not_start = "nginx: [emerg] bind() failed"
+    asked = await site.do("start")
+    assert asked.error == "nginx did not start: it ended with exit code 1"
+    assert site.server(1).serves
+    site.balancer.does_not_start = ""
+    await site.ok("start")
+    await site.end()
+
+
+async def test_a_server_that_came_back_while_its_start_was_prepared_is_not_started_twice(site: FakeSite) -> None:
+    await site.started(2)
+    site.machine.boots = lambda server: server.boots(1.0)
+    site.process(2).die()
+    await soon()
+    for zygote in site.machine.zygotes:
+        assert zygote.running
+    start = site.do("start")
+    await start
+    await asyncio.sleep(60)
+    assert start.exit == 0
+    assert len([process for process in site.processes(2) if process.running]) == 1
+    assert site.server(2).serves
+    await site.end()
