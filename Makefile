@@ -7,7 +7,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help install run stop test test-plone bench-warm check format lock clean
+.PHONY: help install run stop test test-fast test-plone bench-warm check format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -27,7 +27,10 @@ stop: install ## stop what `make run` started
 	@$(ZENWEBSERVER) stop
 
 test: $(VENV)/.installed-dev ## every test, the system tests included
-	$(VENV)/bin/python -m pytest -n 3 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 4 --dist loadfile
+
+test-fast: $(VENV)/.installed-dev ## the tests that start no process of Zope or nginx: under a minute
+	$(VENV)/bin/python -m pytest -m "not real"
 
 test-plone: $(VENV)/.installed-dev $(PLONE)/.installed ## a real Plone site, served warm
 	$(VENV)/bin/python -m pytest tests/plone

@@ -15,7 +15,7 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ COMMAND = Path(sys.executable).parent / "zenwebserver"
 SITES = Path(__file__).parent / "sites"
 PORTS_OF_A_SITE = 50
 LOWEST_PORT, HIGHEST_PORT = 20000, 32000  # below the range from which the kernel gives ports to clients
+# Seconds. They bound what hangs; a busy machine is no failure, so nothing that works comes near them.
+COMMAND_SECONDS = 300
+WAIT_SECONDS = 120
 
 
 @dataclass
@@ -48,6 +51,25 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode()
+
+
+class Living(psutil.Process):
+    """A process as it was when it was found: what it is called can be asked when it has ended meanwhile, too."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self._found_words = super().cmdline()
+        self._found_name = super().name()
+
+    def name(self) -> str:
+        return self._found_name
+
+    def cmdline(self) -> list[str]:
+        return self._found_words
+
+    @property
+    def command(self) -> str:
+        return " ".join(self._found_words)
 
 
 class Site:
@@ -88,7 +110,7 @@ class Site:
 
     # The command.
 
-    def run(self, *arguments: object, timeout: float = 120, stdin: str = "") -> Ran:
+    def run(self, *arguments: object, timeout: float = COMMAND_SECONDS, stdin: str = "") -> Ran:
         done = subprocess.run(
             [str(COMMAND), *map(str, arguments)],
             env=self.environment,
@@ -99,7 +121,7 @@ class Site:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def ok(self, *arguments: object, timeout: float = 120) -> Ran:
+    def ok(self, *arguments: object, timeout: float = COMMAND_SECONDS) -> Ran:
         """Run a command that must succeed."""
         ran = self.run(*arguments, timeout=timeout)
         assert ran.code == 0, f"{arguments}: {ran}\n{self.log_tails()}"
@@ -113,13 +135,25 @@ class Site:
     # What a visitor sees.
 
     def get(
-        self, path: str = "/", *, port: int = 0, admin: bool = False, headers: dict[str, str] | None = None
+        self,
+        path: str = "/",
+        *,
+        port: int = 0,
+        admin: bool = False,
+        headers: dict[str, str] | None = None,
+        timeout: float = WAIT_SECONDS,
     ) -> Answer:
-        return self.request("GET", path, port=port, admin=admin, headers=headers)
+        return self.request("GET", path, port=port, admin=admin, headers=headers, timeout=timeout)
 
     def post(self, path: str, body: str = "", *, port: int = 0, admin: bool = False) -> Answer:
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.request("POST", path, body, port=port, admin=admin, headers=form)
+
+    def answers(self, path: str) -> bool:
+        """Whether a visitor is answered well."""
+        with suppress(OSError, http.client.HTTPException):
+            return self.get(path).status == 200
+        return False
 
     def request(
         self,
@@ -130,12 +164,13 @@ class Site:
         port: int = 0,
         admin: bool = False,
         headers: dict[str, str] | None = None,
+        timeout: float = WAIT_SECONDS,
     ) -> Answer:
         """One request on a connection of its own, to the load balancer or to a direct port."""
         headers = dict(headers or {})
         if admin:
             headers["Authorization"] = "Basic " + b64encode(f"{self.user}:{self.password}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -155,13 +190,21 @@ class Site:
     def pid(self, name: str) -> int:
         """The first word of a pid file: "nginx", "supervisor", "storage", "zope1" …"""
         path = self.home / "var" / ("nginx.pid" if name == "nginx" else f"run/{name}.pid")
-        return int(path.read_text().split()[0])
+        words: list[str] = []
+
+        def is_written() -> bool:
+            with suppress(FileNotFoundError):  # nginx renames and writes it while it is exchanged
+                words[:] = path.read_text().split()
+            return bool(words)
+
+        wait_until(is_written, f"{path} names a process", seconds=20)
+        return int(words[0])
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to the process of a pid file, and wait until it is gone."""
         process = psutil.Process(self.pid(name))
         process.send_signal(number)
-        wait_until(lambda: not _alive(process), f"{name} is gone")
+        wait_until(lambda: not alive(process), f"{name} is gone")
         return process.pid
 
     def log(self, name: str = "zenwebserver") -> str:
@@ -174,21 +217,25 @@ class Site:
             f"--- {path}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-25:]) for path in logs
         )
 
-    def processes(self) -> list[psutil.Process]:
-        """Every living process that belongs to this home."""
+    def processes(self) -> list[Living]:
+        """Every living process that belongs to this home. A supervisor that has nothing to do ends in a moment."""
         found = []
-        for process in psutil.process_iter():
-            try:
-                named = any(str(self.home) in word for word in process.cmdline())
-                if (
-                    process.pid != os.getpid()
-                    and process.status() != psutil.STATUS_ZOMBIE
-                    and (named or process.cwd() == str(self.home))
-                ):
+        for pid in psutil.pids():
+            with suppress(psutil.Error):  # it ended meanwhile
+                process = Living(pid)
+                named = str(self.home) in process.command
+                if pid != os.getpid() and (named or process.cwd() == str(self.home)) and alive(process):
                     found.append(process)
-            except psutil.Error:
-                continue
         return found
+
+    def workers_of_nginx(self) -> list[Living]:
+        """Those of the master that the pid file names; also those that are about to leave."""
+        master = self.pid("nginx")
+        return [
+            process
+            for process in self.processes()
+            if "nginx: worker process" in process.command and _parent(process) == master
+        ]
 
     def end(self) -> None:
         """Stop it, end what is left, and remove the home."""
@@ -196,25 +243,35 @@ class Site:
             if (self.home / "etc" / "zenwebserver.conf").exists():
                 self.run("stop", timeout=60)
         finally:
-            for process in self.processes():
-                process.kill()
-            psutil.wait_procs(self.processes(), timeout=10)
+            # First the supervisor: it brings back what dies.
+            for process in sorted(self.processes(), key=lambda each: "zenwebserver.supervisor" not in each.command):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            wait_until(lambda: not self.processes(), "all that was killed is gone")
             shutil.rmtree(self.home, ignore_errors=True)
             self._held.close()
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_until(holds: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
+    """Whether it still is what it was; a zombie is not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None
 
 
 @contextmanager

@@ -7,8 +7,29 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from harness import WAIT_SECONDS
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One request that did not end with 200. `words in failure` looks for words in its text."""
+
+    client: int
+    method: str
+    kind: str  # the status, "502"; or the exception's name, "ConnectionRefusedError"
+    began: float  # seconds, time.time()
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.began:.3f} client {self.client} {self.method} {self.kind} {self.detail}"
+
+    __repr__ = __str__
+
+    def __contains__(self, words: str) -> bool:
+        return words in str(self)
 
 
 @dataclass
@@ -17,7 +38,7 @@ class Outcome:
 
     answered: int = 0
     stored: set[str] = field(default_factory=set)  # ids whose POST was answered well
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 class Load:
@@ -40,7 +61,7 @@ class Load:
         self._pages = pages
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._client, name=f"client-{n}") for n in range(clients)]
+        self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -50,9 +71,9 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join()  # each request has its own time limit
 
-    def wait_for(self, requests: int, seconds: float = 60) -> None:
+    def wait_for(self, requests: int, seconds: float = WAIT_SECONDS) -> None:
         """Until so many more requests are answered."""
         goal = self.outcome.answered + requests
         deadline = time.monotonic() + seconds
@@ -62,32 +83,37 @@ class Load:
             )
             time.sleep(0.01)
 
-    def _client(self) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=60)
-        post = False
-        pages = itertools.cycle(self._pages)
-        while not self._ending.is_set():
-            ident = uuid.uuid4().hex
-            try:
-                if post:
-                    connection.request(
-                        "POST", "/store", f"id={ident}", {"Content-Type": "application/x-www-form-urlencoded"}
-                    )
-                else:
-                    connection.request("GET", next(pages).format(ident=ident))
-                answer = connection.getresponse()
-                body = answer.read()
-                failure = "" if answer.status == 200 else f"{answer.status} {body[:200]!r}"
-            except (OSError, http.client.HTTPException) as error:
-                failure = repr(error)
-                connection.close()
+    def _client(self, number: int) -> None:
+        connection = http.client.HTTPConnection(*self._address, timeout=WAIT_SECONDS)
+        for method, page in zip(itertools.cycle(("GET", "POST")), self._in_turn(), strict=False):
+            if self._ending.is_set():
+                break
+            ident, began = uuid.uuid4().hex, time.time()
+            kind, detail = _ask(connection, method, page.format(ident=ident), ident)
             with self._lock:
                 self.outcome.answered += 1
-                if failure:
-                    self.outcome.failures.append(f"{time.time():.3f} {'POST' if post else 'GET'} {failure}")
-                elif post:
+                if kind != "200":
+                    self.outcome.failures.append(Failure(number, method, kind, began, detail))
+                elif method == "POST":
                     self.outcome.stored.add(ident)
-            post = not post
             if self._pause:
                 time.sleep(self._pause)
         connection.close()
+
+    def _in_turn(self) -> Iterator[str]:
+        """The pages that are fetched, and what is posted to between them."""
+        for page in itertools.cycle(self._pages):
+            yield page
+            yield "/store"
+
+
+def _ask(connection: http.client.HTTPConnection, method: str, path: str, ident: str) -> tuple[str, str]:
+    """The status, or the exception's name, and its words."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
+    try:
+        connection.request(method, path, f"id={ident}" if method == "POST" else None, form)
+        answer = connection.getresponse()
+        return str(answer.status), repr(answer.read()[:200])
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        return type(error).__name__, str(error)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness import Site
 
 ZCML = '<configure xmlns="http://namespaces.zope.org/zope">\n{}</configure>\n'
 HANGS = "import time\ntime.sleep(600)\n"
+WAITS = "import pathlib, time\nwhile pathlib.Path({!r}).exists():\n    time.sleep(0.02)\n"
 DIES = "import os, sys\nsys.stderr.write('the product gives up\\n')\nsys.stderr.flush()\nos._exit(3)\n"
 
 
@@ -34,6 +37,17 @@ class Product:
     @property
     def zcml(self) -> Path:
         return self._folder / "configure.zcml"
+
+    @contextmanager
+    def waits(self) -> Iterator[Path]:
+        """Whoever loads the site waits until the file that is yielded is removed; at the end, it is."""
+        gate = self._folder / "gate"
+        gate.touch()
+        self.code.write_text(WAITS.format(str(gate)))
+        try:
+            yield gate
+        finally:
+            gate.unlink(missing_ok=True)
 
     def mend(self) -> None:
         self.code.write_text("")

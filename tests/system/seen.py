@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 from harness import Site
 
@@ -16,4 +18,23 @@ def stored(site: Site) -> dict[str, int]:
 
 
 def zombies_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children() if child.status() == psutil.STATUS_ZOMBIE]
+    return [child for child in psutil.Process(pid).children() if _is_zombie(child)]
+
+
+def files_with(folder: Path, content: str) -> list[Path]:
+    """The files below `folder` in which `content` stands; those that go while they are read are none."""
+    return [path for path in folder.rglob("*") if path.is_file() and content.encode() in _read(path)]
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # somebody has waited for it
+        return False
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

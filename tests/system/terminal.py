@@ -7,12 +7,13 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 import time
 
 import psutil
-from harness import COMMAND, Site
+from harness import COMMAND, WAIT_SECONDS, Site
 
 # The shell lives on when the command ends, or is killed; so the terminal does not hang up on what the command started.
 SHELL = 'trap : INT; "$@"; echo "exit=$?"; read _'
@@ -34,7 +35,7 @@ class Terminal:
             stderr=theirs,
             env={**site.environment, "TERM": "xterm"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
         )
         os.close(theirs)
 
@@ -52,7 +53,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._typing, keys.encode())
 
-    def expect(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def expect(self, pattern: str, seconds: float = WAIT_SECONDS) -> re.Match[str]:
         """Wait until `pattern` appears behind what was expected before."""
         deadline = time.monotonic() + seconds
         while not (found := re.compile(pattern).search(self.text, self._seen)):
@@ -75,7 +76,7 @@ class Terminal:
         """Close the terminal's window."""
         if self._shell.returncode is None:
             os.close(self._typing)
-            self._shell.wait(30)
+            self._shell.wait(WAIT_SECONDS)
 
     def _read(self, seconds: float) -> bool:
         readable, _, _ = select.select([self._typing], [], [], seconds)
@@ -84,3 +85,9 @@ class Terminal:
         except OSError:  # nobody has the other end any more
             return False
         return bool(readable)
+
+
+def _take_terminal() -> None:
+    """In the shell's process: this is its terminal, and it hears the hang-up, though the tests may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

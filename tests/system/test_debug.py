@@ -53,7 +53,7 @@ def test_it_answers_at_once_in_debug_mode_by_its_direct_address_outside_the_pool
         assert shared.ok("status", "-v").out == before
         terminal.type(CONTROL_C)
         assert terminal.exit_code() == 0
-    assert left_nothing(shared)
+    wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
     assert "Traceback" not in terminal.text
     assert shared.ok("status", "-v").out == before
 
@@ -68,7 +68,7 @@ def test_a_debugger_can_use_the_terminal(shared: Site) -> None:
         terminal.type("answer = 43\n")
         terminal.expect(r"\(Pdb\) ")
         terminal.type("continue\n")
-        assert visit.result(30).text == "answered 43"
+        assert visit.result().text == "answered 43"
 
 
 @pytest.mark.parametrize("end", ["Ctrl-C", "kill -9", "hang-up"])
@@ -83,7 +83,7 @@ def test_it_leaves_nothing_however_it_ends(shared: Site, end: str) -> None:
                 terminal.command().send_signal(signal.SIGKILL)
             case "hang-up":
                 terminal.hang_up()
-        wait_until(lambda: left_nothing(shared), "nothing of the debug server is left", 10)
+        wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
 
 
 def test_at_a_debuggers_prompt_a_second_control_c_ends_it_at_once(shared: Site) -> None:
@@ -98,7 +98,7 @@ def test_at_a_debuggers_prompt_a_second_control_c_ends_it_at_once(shared: Site) 
         assert "Traceback" not in terminal.text
         assert "Fatal" not in terminal.text
         assert terminal.shows_typing()
-    assert left_nothing(shared)
+    wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
 
 
 def test_killed_at_a_debuggers_prompt_it_leaves_nothing(shared: Site) -> None:
@@ -107,7 +107,7 @@ def test_killed_at_a_debuggers_prompt_it_leaves_nothing(shared: Site) -> None:
         visitors.submit(shared.get, "/stop", port=port)
         terminal.expect(r"\(Pdb\) ")
         terminal.command().send_signal(signal.SIGKILL)
-        wait_until(lambda: left_nothing(shared), "nothing of the debug server is left", 10)
+        wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
 
 
 def test_the_server_may_end_itself(shared: Site) -> None:
@@ -116,7 +116,7 @@ def test_the_server_may_end_itself(shared: Site) -> None:
         [pid] = debug_processes(shared)
         os.kill(pid, signal.SIGKILL)
         assert terminal.exit_code() == 1
-    assert left_nothing(shared)
+    wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
 
 
 def test_a_second_one_is_refused(shared: Site) -> None:
@@ -126,7 +126,7 @@ def test_a_second_one_is_refused(shared: Site) -> None:
         assert second.code == 1
         assert "`debug` is at work already in another terminal" in second.err
         assert traces(shared)
-    wait_until(lambda: left_nothing(shared), "nothing of the debug server is left", 10)
+    wait_until(lambda: left_nothing(shared), "nothing of the debug server is left")
 
 
 def test_with_the_pool_stopped_its_end_leaves_nothing_running(site: Site) -> None:
@@ -137,4 +137,4 @@ def test_with_the_pool_stopped_its_end_leaves_nothing_running(site: Site) -> Non
         terminal.type(CONTROL_C)
         assert terminal.exit_code() == 0
     wait_until(lambda: not site.processes(), "nothing runs in the home")
-    assert left_nothing(site)
+    wait_until(lambda: left_nothing(site), "nothing of the debug server is left")

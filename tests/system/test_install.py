@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Site
+from harness import Site, wait_until
 
 DAEMONS = "zeneventserver\nzopectl\nzenhub\n"
 ZOPECTL = """#!/bin/sh
@@ -53,7 +53,7 @@ def test_the_pool_takes_the_place_of_zopectl_and_gives_it_back_byte_for_byte(zen
 
     uninstalled = site.ok("uninstall")
     assert "Putting back etc/daemons.txt" in uninstalled.out
-    assert site.processes() == []
+    wait_until(lambda: not site.processes(), "nothing is left")
     after = tree(site.home)
     data = {name for name in after if name.startswith(("var/filestorage/", "var/blobstorage/"))}
     assert "var/filestorage/Data.fs" in data, "data is never deleted"

@@ -5,34 +5,53 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from harness import Site, wait_until
+import pytest
+from harness import COMMAND_SECONDS, Site, wait_until
 from load import Load
+from product import Product
 from seen import stored
 
 
-def test_a_restart_whose_command_was_interrupted_is_finished_and_the_next_change_waits(running: Site) -> None:
-    before = {running.pid("zope1"), running.pid("zope2")}
-    with Load(running.port, clients=4) as load:
+@pytest.fixture
+def product(site: Site) -> Product:
+    """Of a running site."""
+    product = Product(site.use("store"))
+    site.ok("start")
+    return product
+
+
+def test_a_restart_whose_command_was_interrupted_is_finished_and_the_next_change_waits(
+    site: Site, product: Product
+) -> None:
+    before = {site.pid("zope1"), site.pid("zope2")}
+    with Load(site.port, clients=4) as load, product.waits() as gate:
         load.wait_for(20)
-        restart = running.popen("restart", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        restart = site.popen("restart", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert restart.stdout
         first = restart.stdout.readline()  # a step has ended
         assert "Restarting Load balancer" in first
         restart.send_signal(signal.SIGINT)
-        assert restart.wait(20) == 130
-        assert "goes on" in restart.communicate()[1]
+        assert "goes on" in restart.communicate(timeout=COMMAND_SECONDS)[1]
+        assert restart.returncode == 130
 
-        second = running.ok("detach", "2").out
-        assert "Waiting for: restart" in second
-        assert before.isdisjoint({running.pid("zope1"), running.pid("zope2")})
-        assert running.ok("status", "-v").out.count("[UP]") == 4
+        second = site.popen("detach", "2", stdout=subprocess.PIPE)
+        assert second.stdout
+        assert "Waiting for: restart" in second.stdout.readline()
+        assert before == {site.pid("zope1"), site.pid("zope2")}
+        gate.unlink()
+        assert "Detached" in second.communicate(timeout=COMMAND_SECONDS)[0]
+        assert before.isdisjoint({site.pid("zope1"), site.pid("zope2")})
+        assert site.ok("status", "-v").out.count("[UP]") == 4
         load.wait_for(20)
     assert load.outcome.failures == []
-    assert stored(running) == dict.fromkeys(load.outcome.stored, 1)
+    assert stored(site) == dict.fromkeys(load.outcome.stored, 1)
 
 
-def test_reading_commands_do_not_wait_for_a_change(running: Site) -> None:
-    restart = running.popen("restart", stdout=subprocess.DEVNULL)
-    wait_until(lambda: restart.poll() is not None or "Begin: restart" in running.log(), "it has begun")
-    assert running.ok("status", timeout=5).out.startswith("program running")
-    assert restart.wait(60) == 0
+def test_reading_commands_do_not_wait_for_a_change(site: Site, product: Product) -> None:
+    with product.waits() as gate:
+        restart = site.popen("restart", stdout=subprocess.DEVNULL)
+        wait_until(lambda: "Begin: restart" in site.log(), "it has begun")
+        assert site.ok("status").out.startswith("program running")
+        assert restart.poll() is None
+        gate.unlink()
+        assert restart.wait(COMMAND_SECONDS) == 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from harness import Ran, Site
+from harness import Ran, Site, wait_until
 
 VALID = "Valid targets: loadbalancer, storage, servers, server1, server2"
 
@@ -90,7 +90,7 @@ def test_a_wrong_target_is_refused_where_nothing_runs(site: Site) -> None:
         ran = site.run(command, "server1")
         assert (ran.code, ran.out) == (2, "")
         assert "Server 1 is not deployed" in ran.err
-    assert site.processes() == []
+    wait_until(lambda: not site.processes(), "the command's supervisor has ended, and nothing else runs")
 
 
 def refused(ran: Ran, wrong: str, valid: str) -> None:

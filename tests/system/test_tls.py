@@ -6,6 +6,7 @@ import http.client
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from made_certificates import certificate, new_key, pem, put
 NAMES = ("localhost",)
 
 
-@pytest.fixture(scope="module")
-def secure() -> Iterator[Site]:
+@contextmanager
+def secure_site() -> Iterator[Site]:
     """A running site with TLS."""
     site = Site(useSSL=True)
     site.settings["sslPort"] = site.spare_port()
@@ -30,10 +31,15 @@ def secure() -> Iterator[Site]:
         site.end()
 
 
+@pytest.fixture(scope="module")
+def make_shared() -> Callable[[], AbstractContextManager[Site]]:
+    return secure_site
+
+
 @pytest.fixture
-def folder(secure: Site) -> Iterator[Path]:
+def folder(shared: Site) -> Iterator[Path]:
     """The certificate's folder, put back after the test."""
-    folder = secure.home / "etc" / "ssl"
+    folder = shared.home / "etc" / "ssl"
     kept = shutil.copytree(folder, folder.with_name("ssl.kept"))
     yield folder
     shutil.rmtree(folder)
@@ -52,22 +58,22 @@ def get(site: Site, path: str) -> Answer:
         connection.close()
 
 
-def test_visitors_are_answered_by_tls_and_zope_knows_it(secure: Site) -> None:
-    answer = get(secure, "/who")
+def test_visitors_are_answered_by_tls_and_zope_knows_it(shared: Site) -> None:
+    answer = get(shared, "/who")
     assert answer.status == 200
-    assert answer.text.split()[-1] == f"https://localhost:{secure.spare_port()}"
+    assert answer.text.split()[-1] == f"https://localhost:{shared.spare_port()}"
 
 
-def test_http_redirects_there(secure: Site) -> None:
-    answer = secure.get("/a/page?with=words", headers={"Host": f"localhost:{secure.port}"})
+def test_http_redirects_there(shared: Site) -> None:
+    answer = shared.get("/a/page?with=words", headers={"Host": f"localhost:{shared.port}"})
     assert answer.status == 301
-    assert answer.headers["Location"] == f"https://localhost:{secure.spare_port()}/a/page?with=words"
+    assert answer.headers["Location"] == f"https://localhost:{shared.spare_port()}/a/page?with=words"
 
 
-def test_start_tells_the_address_and_status_both_ports(secure: Site) -> None:
-    assert secure.ok("start").out == f"It runs already: https://127.0.0.1:{secure.spare_port()}/\n"
-    listening = f"Listening (port 127.0.0.1:{secure.port}, 127.0.0.1:{secure.spare_port()})"
-    assert listening in secure.ok("status", "-v", "nginx").out
+def test_start_tells_the_address_and_status_both_ports(shared: Site) -> None:
+    assert shared.ok("start").out == f"It runs already: https://127.0.0.1:{shared.spare_port()}/\n"
+    listening = f"Listening (port 127.0.0.1:{shared.port}, 127.0.0.1:{shared.spare_port()})"
+    assert listening in shared.ok("status", "-v", "nginx").out
 
 
 def missing(folder: Path) -> str:
@@ -94,35 +100,35 @@ def expired(folder: Path) -> str:
 
 @pytest.mark.parametrize("spoil", [missing, missing_key, mismatched, expired])
 def test_a_certificate_that_cannot_be_used_is_said_plainly(
-    secure: Site, folder: Path, spoil: Callable[[Path], str]
+    shared: Site, folder: Path, spoil: Callable[[Path], str]
 ) -> None:
     wrong = spoil(folder)
     for command in ("verify", "configure"):
-        ran = secure.run(command)
+        ran = shared.run(command)
         assert ran.code == 1
         assert f"zenwebserver: {wrong}" in ran.err
         assert "openssl req -x509" in ran.err
         assert "Traceback" not in ran.err
 
 
-def test_a_renewed_certificate_is_served_after_a_reload(secure: Site, folder: Path) -> None:
-    nginx = secure.pid("nginx")
+def test_a_renewed_certificate_is_served_after_a_reload(shared: Site, folder: Path) -> None:
+    nginx = shared.pid("nginx")
     put(folder, NAMES)
     with pytest.raises(ssl.SSLCertVerificationError):
-        get(secure, "/who")
-    secure.ok("reload")
-    assert get(secure, "/who").status == 200
-    assert secure.pid("nginx") == nginx
+        get(shared, "/who")
+    shared.ok("reload")
+    assert get(shared, "/who").status == 200
+    assert shared.pid("nginx") == nginx
 
 
-def test_a_load_balancer_that_has_lost_its_certificate_says_so_when_it_is_started(secure: Site, folder: Path) -> None:
-    secure.ok("stop", "nginx")
+def test_a_load_balancer_that_has_lost_its_certificate_says_so_when_it_is_started(shared: Site, folder: Path) -> None:
+    shared.ok("stop", "nginx")
     try:
         wrong = missing(folder)
-        ran = secure.run("start")
+        ran = shared.run("start")
         assert ran.code == 1
         assert f"zenwebserver: {wrong}" in ran.err
     finally:
         put(folder, NAMES)
-        secure.ok("start")
-    assert get(secure, "/who").status == 200
+        shared.ok("start")
+    assert get(shared, "/who").status == 200

@@ -1,27 +1,45 @@
-"""Whatever is killed at whatever step: one `start` later everything that was asked for is there, and once."""
+"""Whatever is killed at whatever step: one `start` later everything that was asked for is there, and once.
+
+Meanwhile visitors lose what was inside the killed process, and nothing else.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 import pytest
 from harness import Site, wait_until
 from load import Load
+from losses import CONNECTION_CUT, POST_IN_THE_SERVER, REFUSED, Loss, beyond
 from seen import stored
-from warm import all_up, described, running_site, status, zygotes
+from warm import all_up, status, write_code, zygotes
 
 from zenwebserver.client import Client
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 
+SITE = "warm"
+SERVERS = 2
+SETTINGS = {"threads": 2, "drainTimeout": 20, "warmupPaths": "/page"}
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running_site(2, threads=2, drainTimeout=20) as site:
-        yield site
+
+@dataclass(frozen=True)
+class Victim:
+    """A process, and what visitors may lose with it."""
+
+    find: Callable[[Site], psutil.Process]
+    losses: tuple[Loss, ...] = ()
+
+
+def named(name: str) -> Callable[[Site], psutil.Process]:
+    return lambda site: psutil.Process(site.pid(name))
 
 
 def newest_zygote(site: Site) -> psutil.Process:
@@ -29,86 +47,128 @@ def newest_zygote(site: Site) -> psutil.Process:
     return found[max(found, key=int)]
 
 
-def nginx_worker(site: Site) -> psutil.Process:
-    master = psutil.Process(site.pid("nginx"))
-    return next(child for child in master.children() if "worker process" in " ".join(child.cmdline()))
+def loading_zygote(site: Site) -> psutil.Process:
+    """That of a release that is not there yet."""
+    known = {each["name"] for each in status(site)["releases"]}
+    wait_until(lambda: set(zygotes(site)) - known, "it has begun")
+    return newest_zygote(site)
 
 
-def named(name: str) -> Callable[[Site], psutil.Process]:
-    return lambda site: psutil.Process(site.pid(name))
-
-
-VICTIMS: dict[str, Callable[[Site], psutil.Process]] = {
-    "supervisor": named("supervisor"),
-    "zygote": newest_zygote,
-    "server": named("zope1"),
-    "storage": named("storage"),
-    "nginx": named("nginx"),
-    "nginx worker": nginx_worker,
+VICTIMS = {
+    "supervisor": Victim(named("supervisor")),
+    "zygote": Victim(newest_zygote),
+    "loading zygote": Victim(loading_zygote),
+    # Another server is in the pool: it is asked for every GET that the killed one had.
+    "server": Victim(named("zope1"), (POST_IN_THE_SERVER,)),
+    "storage": Victim(named("storage")),  # requests wait for the next one
+    # Its workers answer what they have and go on until they are told to leave; between the last of them and the next
+    # nginx nobody listens.
+    "nginx": Victim(named("nginx"), (CONNECTION_CUT, REFUSED)),
+    "nginx worker": Victim(lambda site: site.workers_of_nginx()[0], (CONNECTION_CUT,)),
 }
 
-# (operation, what it is told, the step that has just begun, who is killed): each step and each victim, several times.
-RESTART: dict[str, object] = {}
-UP: dict[str, object] = {"size": "+1"}
-DOWN: dict[str, object] = {"size": "-1"}
-KILLS = [
-    ("restart", RESTART, "Restarting Load balancer", "nginx"),
-    ("restart", RESTART, "Restarting Load balancer", "supervisor"),
-    ("restart", RESTART, "Loading the site", "zygote"),
-    ("restart", RESTART, "Loading the site", "supervisor"),
-    ("restart", RESTART, "Loading the site", "storage"),
-    ("restart", RESTART, "Restarting Server 1", "zygote"),
-    ("restart", RESTART, "Restarting Server 1", "server"),
-    ("restart", RESTART, "Restarting Server 1", "supervisor"),
-    ("restart", RESTART, "Restarting Server 2", "server"),
-    ("restart", RESTART, "Restarting Server 2", "supervisor"),
-    ("restart", RESTART, "Restarting Server 2", "nginx worker"),
-    ("deploy", UP, "Deploying Server", "supervisor"),
-    ("deploy", DOWN, "Taking them out of the pool", "supervisor"),
-    ("deploy", UP, "Deploying Server", "zygote"),
-    ("deploy", DOWN, "Taking them out of the pool", "nginx"),
-    ("deploy", UP, "Deploying Server", "storage"),
-    ("deploy", DOWN, "Removing Server", "supervisor"),
-    ("deploy", UP, "Deploying Server", "server"),
-    ("deploy", DOWN, "Removing Server", "nginx worker"),
+
+@dataclass(frozen=True)
+class Row:
+    """While `operation` does `step`, `victim` is killed."""
+
+    operation: str
+    step: str
+    victim: str
+    what: dict[str, Any] = field(default_factory=dict)  # what the operation is told
+    before: str = ""  # a command that makes it possible
+    fault: str = ""  # of the code that is loaded
+    visited: bool = True  # False: the load balancer is stopped by the operation itself
+
+    @property
+    def may_double(self) -> bool:
+        """Where a commit was cut off, Zope does not know whether it was done, and repeats the request: so it may be
+        stored twice. That is to change: issue 8.
+        """
+        return self.victim == "storage" or self.step.endswith("ing Storage")
+
+    def __str__(self) -> str:
+        return f"{self.operation}, {self.step}: {self.victim}"
+
+
+def rows(operation: str, step: str, *victims: str, **more: Any) -> list[Row]:
+    return [Row(operation, step, victim, **more) for victim in victims]
+
+
+UP = {"what": {"size": "+1"}}
+DOWN = {"what": {"size": "-1"}, "before": "deploy 3"}
+TWO = {"targets": ["2"]}
+ROWS = [
+    *rows("restart", "Restarting Load balancer", "nginx", "nginx worker", "supervisor"),
+    *rows("restart", "Loading the site", "zygote", "loading zygote", "supervisor", "storage"),
+    *rows("restart", "Restarting Server 1", "zygote", "server", "supervisor"),
+    *rows("restart", "Restarting Server 2", "server", "supervisor", "nginx worker", "storage"),
+    *rows(
+        "restart",
+        "Going back to the former release",
+        *("supervisor", "server", "zygote", "storage", "nginx"),
+        what={"targets": ["servers"]},
+        fault="page zope2",
+    ),
+    *rows("restart", "Restarting Storage", "supervisor", "server", what={"targets": ["storage"]}),
+    *rows("deploy", "Deploying Server", "supervisor", "zygote", "storage", "server", **UP),
+    *rows("deploy", "Taking them out of the pool", "supervisor", "nginx", "server", **DOWN),
+    *rows("deploy", "Removing Server", "supervisor", "nginx worker", "storage", **DOWN),
+    *rows("stop", "Taking them out of the pool", "supervisor", "zygote", what=TWO),
+    *rows("stop", "Stopping Server 2", "supervisor", "storage", what=TWO),
+    *rows("start", "Starting Server 2", "supervisor", "zygote", what=TWO, before="stop 2"),
+    *rows("detach", "Detaching Server 2", "supervisor", "nginx", what=TWO),
+    *rows("attach", "Attaching Server 2", "supervisor", "nginx worker", what=TWO, before="detach 2"),
+    *rows("reload", "Reloading Load balancer", "supervisor", "nginx", "nginx worker"),
+    *rows("stop", "Stopping Load balancer", "supervisor", "nginx", visited=False),
+    *rows("stop", "Stopping Server", "supervisor", "server", visited=False),
+    *rows("stop", "Stopping Storage", "supervisor", visited=False),
+    *rows("start", "Starting Storage", "supervisor", before="stop servers storage", visited=False),
+    *rows("start", "Loading the site", "supervisor", "loading zygote", before="stop servers storage", visited=False),
+    *rows("start", "Starting Load balancer", "supervisor", "server", before="stop nginx", visited=False),
 ]
 
 
-def operate_and_kill(site: Site, operation: str, what: dict[str, object], step: str, victim: str) -> bool:
+def operate_and_kill(site: Site, row: Row) -> bool:
     """Whether the step came; the operation's own end does not matter."""
     killed = False
     try:
-        for event in Client(Home.at(site.home)).operate(operation, **what):
-            if event.get("begin", "").startswith(step) and not killed:
-                VICTIMS[victim](site).kill()
+        for event in Client(Home.at(site.home)).operate(row.operation, **row.what):
+            if event.get("begin", "").startswith(row.step) and not killed:
+                VICTIMS[row.victim].find(site).kill()
                 killed = True
     except ZenwebserverError:
-        assert victim == "supervisor"
+        assert row.victim == "supervisor"
     return killed
 
 
-@pytest.mark.parametrize(("operation", "what", "step", "victim"), KILLS)
-def test_after_a_kill_one_start_gives_what_was_asked_for(
-    site: Site, operation: str, what: dict[str, object], step: str, victim: str
-) -> None:
-    size, before = len(recorded(site)), set(stored(site))
-    with Load(site.port, clients=2, pause=0.02) as load:
-        load.wait_for(4)
-        assert operate_and_kill(site, operation, what, step, victim)
-        site.ok("start")
-        load.wait_for(4)
-    assert_complete(site)
-    assert len(recorded(site)) in {size, size + int(str(what.get("size", 0)))}
-    if len(recorded(site)) != size + int(str(what.get("size", 0))):
-        site.ok("deploy", size + int(str(what["size"])))  # for the next row
-    counts = {ident: count for ident, count in stored(site).items() if ident not in before}
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_after_a_kill_one_start_gives_what_was_asked_for(shared: Site, row: Row) -> None:
+    victim, before = VICTIMS[row.victim], set(stored(shared))
+    if row.before:
+        shared.ok(*row.before.split())
+    size = len(recorded(shared))
+    load = Load(shared.port, clients=6, pause=0.01, pages=("/count?id={ident}", "/slow?seconds=0.1"))
+    with load if row.visited else nullcontext():
+        if row.visited:
+            load.wait_for(12)
+        try:
+            write_code(shared, "killed", fault=row.fault)
+            assert operate_and_kill(shared, row)
+        finally:
+            write_code(shared, "whole")
+        shared.ok("start")
+        back = time.time()
+        if row.visited:
+            load.wait_for(12)
+    assert_complete(shared)
+    assert len(recorded(shared)) in {size, size + int(row.what.get("size", 0))}
+    counts = {ident: count for ident, count in stored(shared).items() if ident not in before}
+    assert beyond(victim.losses, load.outcome.failures, back) == []
     assert load.outcome.stored <= set(counts), "what was answered well is stored"
-    if victim != "storage":  # Zope itself repeats a request whose commit it lost sight of
-        assert set(counts.values()) <= {1}
-    if victim == "supervisor":
-        assert load.outcome.failures == []
-    # A retried request may be refused where its only process was killed; what was answered well is stored.
-    assert len(load.outcome.failures) < load.outcome.answered
+    assert row.may_double or set(counts.values()) <= {1}
+    shared.ok("deploy", SERVERS)
+    shared.ok("attach", "servers")
 
 
 def recorded(site: Site) -> set[int]:
@@ -125,15 +185,14 @@ def assert_complete(site: Site) -> None:
     releases = {each["release"] for each in state["servers"]}
 
     def nothing_else() -> bool:
-        found = list(described(site))
-        commands = [command for _, _, command in found]
+        found = site.processes()
         return (
-            {each.pid for each, name, _ in found if re.fullmatch(r"zope\d+", name)} == set(servers.values())
+            {each.pid for each in found if re.fullmatch(r"zope\d+", each.name())} == set(servers.values())
             and set(zygotes(site)) <= releases  # one that was killed is loaded again when it is needed
-            and sum("nginx: master" in command for command in commands) == 1
-            and sum("storage.conf" in command for command in commands) == 1
-            and sum("zenwebserver.supervisor" in command for command in commands) == 1
+            and sum("nginx: master" in each.command for each in found) == 1
+            and sum("storage.conf" in each.command for each in found) == 1
+            and sum("zenwebserver.supervisor" in each.command for each in found) == 1
         )
 
-    wait_until(nothing_else, f"nothing doubled, no orphan: {site.processes()}")
+    wait_until(nothing_else, f"nothing doubled, no orphan: {[each.command for each in site.processes()]}")
     assert stored(site)

@@ -7,46 +7,41 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from harness import Site, wait_until
+from harness import WAIT_SECONDS, Site, wait_until
 from load import Load
 from seen import stored
-from warm import all_up, configure, running_site, server_pids, write_code
+from warm import all_up, configure, server_pids, write_code
 
 EXCHANGES = 100
 SERVERS = 8
 MEGABYTES = 6
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running_site(SERVERS, restartParallel=SERVERS, threads=2) as site:
-        yield site
+SITE = "warm"
+SETTINGS = {"restartParallel": SERVERS, "threads": 2}
 
 
 def exchanges(site: Site) -> int:
     return site.log().count(" serves: pid ")
 
 
-def test_a_hundred_exchanges_fail_no_request_and_lose_or_double_none(site: Site) -> None:
-    begun = exchanges(site)
-    configure(site, maxRequests=100)
-    with Load(site.port, clients=16, pause=0.01) as load:
+def test_a_hundred_exchanges_fail_no_request_and_lose_or_double_none(shared: Site) -> None:
+    begun = exchanges(shared)
+    configure(shared, maxRequests=100)
+    with Load(shared.port, clients=16, pause=0.01) as load:
         load.wait_for(100)
-        while exchanges(site) - begun < EXCHANGES:
-            site.ok("restart", "servers")
+        while exchanges(shared) - begun < EXCHANGES:
+            shared.ok("restart", "servers")
             assert load.outcome.failures == []
-    configure(site, maxRequests=0)
+    configure(shared, maxRequests=0)
     assert load.outcome.failures == []
     assert load.outcome.answered > EXCHANGES
-    assert stored(site) == dict.fromkeys(load.outcome.stored, 1)
+    assert stored(shared) == dict.fromkeys(load.outcome.stored, 1)
 
 
 def throttled_upload(port: int, body: bytes, sent: list[int]) -> bytes:
     """POST `body` in small pieces; returns the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as client:
         client.sendall(
             b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
             b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -62,7 +57,7 @@ def throttled_upload(port: int, body: bytes, sent: list[int]) -> bytes:
 def throttled_download(port: int, received: list[int]) -> bytes:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        client.settimeout(60)
+        client.settimeout(WAIT_SECONDS)
         client.connect(("127.0.0.1", port))
         client.sendall(b"GET /download?megabytes=%d HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" % MEGABYTES)
         return read_all(client, 0.02, received)
@@ -79,10 +74,10 @@ def read_all(client: socket.socket, pause: float, received: list[int] | None = N
 
 
 @pytest.mark.parametrize("through", ["nginx", "the server's own port"])
-def test_slow_uploads_and_downloads_across_an_exchange_arrive_whole(site: Site, through: str) -> None:
-    ports = [site.port] * 2 if through == "nginx" else [site.server_port(1), site.server_port(2)]
-    wait_until(lambda: all_up(site), "no predecessor is left")
-    body, pids = os.urandom(MEGABYTES * 1024 * 1024), server_pids(site)
+def test_slow_uploads_and_downloads_across_an_exchange_arrive_whole(shared: Site, through: str) -> None:
+    ports = [shared.port] * 2 if through == "nginx" else [shared.server_port(1), shared.server_port(2)]
+    wait_until(lambda: all_up(shared), "no predecessor is left")
+    body, pids = os.urandom(MEGABYTES * 1024 * 1024), server_pids(shared)
     uploads: list[bytes] = []
     downloads: list[bytes] = []
     sent, received = [[1], [1]], [[1], [1]]
@@ -94,14 +89,14 @@ def test_slow_uploads_and_downloads_across_an_exchange_arrive_whole(site: Site, 
     for client in clients:
         client.start()
     wait_until(lambda: all(each[0] > 1024 for each in sent + received), "all are under way")
-    write_code(site, "during transfers")
-    site.ok("restart", "servers")
+    write_code(shared, "during transfers")
+    shared.ok("restart", "servers")
     for client in clients:
-        client.join(60)
-    assert set(server_pids(site).values()).isdisjoint(pids.values())
+        client.join()
+    assert set(server_pids(shared).values()).isdisjoint(pids.values())
     told = f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode()
     assert len(uploads) == 2
     assert all(b" 200 OK" in answer and answer.endswith(told) for answer in uploads)
     whole = bytes(range(256)) * 4 * 1024 * MEGABYTES
     assert [answer.partition(b"\r\n\r\n")[2] == whole for answer in downloads] == [True, True]
-    wait_until(lambda: all_up(site), "the predecessors have gone when they had answered")
+    wait_until(lambda: all_up(shared), "the predecessors have gone when they had answered")

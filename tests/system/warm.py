@@ -7,11 +7,10 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-import psutil
-from harness import SITES, Site
+from harness import SITES, Living, Site, wait_until
 from seen import stored
 
 
@@ -35,6 +34,17 @@ def prepare(site: Site) -> Site:
     # No bytecode: two versions of one size within one second would be taken for the same.
     site.environment |= {"PYTHONPATH": str(lib), "PYTHONDONTWRITEBYTECODE": "1"}
     return site
+
+
+@contextmanager
+def stored_site(views: str, **settings: object) -> Iterator[Site]:
+    """A running site with the views of sites/VIEWS; ended afterwards."""
+    site = Site(**settings)
+    try:
+        site.init().use(views).ok("start")
+        yield site
+    finally:
+        site.end()
 
 
 @contextmanager
@@ -98,20 +108,20 @@ def is_back(site: Site, number: int, killed: int) -> bool:
     return found["state"] == "running" and found["pid"] not in (None, killed)
 
 
-def zygotes(site: Site) -> dict[str, psutil.Process]:
+def zygotes(site: Site) -> dict[str, Living]:
     """Living zygotes by release."""
     found = {}
-    for each, name, command in described(site):
-        if name == "zygote" and (named := re.search(r'"zygote": "(\d+)"', command)):
+    for each in site.processes():
+        if each.name() == "zygote" and (named := re.search(r'"zygote": "(\d+)"', each.command)):
             found[named[1]] = each
     return found
 
 
-def described(site: Site) -> Iterator[tuple[psutil.Process, str, str]]:
-    """Every process of the site with its name and its command."""
-    for each in site.processes():
-        with suppress(psutil.Error):  # it ended meanwhile
-            yield each, each.name(), " ".join(each.cmdline())
+def at_rest(site: Site) -> Site:
+    """Wait until all that is asked for runs, and nothing else: former servers and their releases have gone."""
+    wait_until(lambda: all_up(site), "all servers are up, their predecessors gone")
+    wait_until(lambda: len(zygotes(site)) <= len(status(site)["releases"]), "their releases have ended")
+    return site
 
 
 def assert_all_stored_once(site: Site, *ids: Iterable[str]) -> None:
@@ -127,4 +137,4 @@ def at_once(*works: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from zlib import crc32
 
 from BTrees.OOBTree import OOBTree
@@ -53,11 +54,15 @@ class Who(BrowserView):
 
 
 class Slow(BrowserView):
-    """Answers after so many seconds, piece by piece."""
+    """Answers after so many seconds; sooner where the file `sign`, which it makes when it begins, is removed."""
 
     def __call__(self):
-        seconds = float(self.request.form["seconds"])
-        time.sleep(seconds)
+        until = time.monotonic() + float(self.request.form["seconds"])
+        sign = Path(self.request.form["sign"]) if "sign" in self.request.form else None
+        if sign:
+            sign.touch()
+        while time.monotonic() < until and (sign is None or sign.exists()):
+            time.sleep(0.02)
         return f"{os.getpid()} slept"
 
 
