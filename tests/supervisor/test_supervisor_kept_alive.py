@@ -119,6 +119,15 @@ async def test_one_that_runs_is_not_started_again() -> None:
     await end(part)
 
 
+async def test_a_start_of_one_that_serves_does_not_end_what_is_under_way_with_it() -> None:
+    part = await started()
+    part._become(State.EXCHANGING)
+    under_way = part._recover(asyncio.sleep(10, "done"))
+    await part.start()
+    assert await under_way == "done"
+    await end(part)
+
+
 async def test_a_start_that_fails_leaves_it_stopped_with_the_reason() -> None:
     part = Part()
     part.error = ZenwebserverError("no disk")

@@ -21,11 +21,13 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.left = 0
+        self.then: list[int] = []  # how many were still leaving each time
         self.leaving = Leaving("Server 1", Tasks(), self._has_left)
         self.leaving.drain_timeout = 60.0
 
     def _has_left(self) -> None:
         self.left += 1
+        self.then.append(len(self.leaving))
 
     def add(self, *, leave_seconds: float = 0.0, hears: bool = True) -> Played:
         played = Played(self.folder / "zope1.log")
@@ -78,13 +80,16 @@ async def test_one_that_does_not_hear_writes_its_stacks_and_is_killed(folder: Pa
     assert stage.left == 1
 
 
-async def test_one_that_ends_at_once_has_left_and_nothing_is_killed(folder: Path) -> None:
+async def test_one_that_ends_at_once_has_left_and_nothing_is_killed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     stage = Stage(folder)
     played = stage.add(hears=False)
     played.process.die()
     await stage.leaving.end()
     assert stage.left == 1
     assert played.process.signals == []
+    assert not caplog.records
 
 
 async def test_one_whose_line_is_broken_is_told_when_it_calls_again(folder: Path) -> None:
@@ -117,6 +122,7 @@ async def test_several_leave_at_once_and_the_end_waits_for_all_also_those_that_c
     await end
     assert not third.process.running
     assert stage.left == 3
+    assert stage.then == [1, 1, 0], "whoever is told finds it gone"
 
 
 async def test_where_nobody_leaves_the_end_is_there_at_once(folder: Path) -> None:

@@ -252,6 +252,8 @@ async def test_a_first_load_that_fails_leaves_no_process_and_no_file(
     with pytest.raises(StartError, match=r"^the site could not be loaded: it ") as caught:
         await stage.boot()
     assert now() - began <= seconds
+    assert stage.release.state is ReleaseState.ENDED
+    assert not stage.conf.exists()
     assert str(stage.home.zygote_log) in caught.value.hint
     assert stage.living_zygotes() == []
     await end(stage)
@@ -286,6 +288,14 @@ async def test_a_boot_that_is_cancelled_kills_what_loads(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await boot
     await end(stage)
+
+
+async def test_an_end_while_it_boots_is_told_to_whoever_boots_it(stage: Stage) -> None:
+    boot = asyncio.create_task(stage.boot())
+    await asyncio.sleep(LOAD / 2)
+    await end(stage)
+    with pytest.raises(StartError, match="release 1 has ended"):
+        await boot
 
 
 async def test_an_end_while_it_loads_kills_what_loads_and_who_waits_is_told(stage: Stage) -> None:
@@ -546,6 +556,7 @@ async def test_answers_that_nobody_waits_for_do_no_harm(stage: Stage) -> None:
     stage.zygote.fork = answers_twice
     worker = await stage.launch()
     assert worker.process is stage.servers[0]
+    assert stage.release._forks == {}
     await end(stage)
 
 

@@ -331,8 +331,23 @@ async def test_a_line_of_almost_the_longest_length_is_understood(folder: Path) -
     await stage.end()
 
 
+async def test_one_that_dies_before_it_has_read_an_order_is_no_defect(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(folder)
+    with Caller(stage.path) as caller:
+        caller.says(READY)
+        await soon()
+        (call,) = stage.calls
+        assert call.order(Order(OrderName.THREADS))
+    await soon()
+    assert not call.open
+    assert not caplog.records
+    await stage.end()
+
+
 async def test_one_that_hangs_up_in_the_middle_of_its_first_line_leaves_nothing(
-    folder: Path, listening: socket.socket
+    folder: Path, listening: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage, before = Stage(folder), descriptors()
     with Caller(stage.path) as caller:
@@ -341,6 +356,7 @@ async def test_one_that_hangs_up_in_the_middle_of_its_first_line_leaves_nothing(
     await soon()
     assert stage.calls == []
     assert descriptors() == before
+    assert caplog.messages == [f"Process {os.getpid()} called, and is not understood: it hung up"]
     await stage.end()
 
 

@@ -93,12 +93,12 @@ async def test_one_that_is_killed_is_told_by_how_it_ended_and_by_the_end_of_its_
     log.write_text("of an earlier process\n")
     played = Played(log)
     with log.open("a") as file:
-        file.write("".join(f"line {number}\n" for number in range(100)))
+        file.write("one\ntwo\n")
     later(3.0, played.process.die, "was killed by SIGSEGV")
     with pytest.raises(StartError) as caught:
         await played.worker.until(WorkerState.READY, 100.0)
     assert caught.value.message == "was killed by SIGSEGV"
-    assert caught.value.detail.splitlines() == [f"line {number}" for number in range(100 - TAIL_LINES, 100)]
+    assert caught.value.detail == "one\ntwo"
 
 
 async def test_two_who_wait_for_one_that_is_gone_are_both_told(log: Path) -> None:
@@ -244,6 +244,11 @@ async def test_one_that_does_not_say_what_its_threads_do_is_told_with_what_else_
 # Its log.
 
 
+def test_the_last_lines_of_a_log_are_few(log: Path) -> None:
+    log.write_text("".join(f"line {number}\n" for number in range(100)))
+    assert tail(log).splitlines() == [f"line {number}" for number in range(100 - TAIL_LINES, 100)]
+
+
 def test_a_log_that_is_not_there_has_no_last_lines(log: Path) -> None:
     assert tail(log) == ""
 
@@ -294,8 +299,10 @@ async def test_an_answer_that_is_one_line_without_end_is_told() -> None:
 
 
 async def test_an_answer_that_takes_too_long_is_told() -> None:
+    began = now()
     with pytest.raises(TimeoutError):
         await visited(None)
+    assert now() - began == pytest.approx(10.0, abs=0.1)
 
 
 async def test_a_port_where_nobody_listens_is_told() -> None:

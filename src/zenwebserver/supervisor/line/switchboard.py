@@ -164,10 +164,8 @@ def _understood(line: bytes, descriptors: list[int]) -> tuple[Standing, socket.s
 
 
 def _is_listening(listener: socket.socket) -> bool:
-    return (
-        listener.family in (socket.AF_INET, socket.AF_INET6)
-        and listener.type == socket.SOCK_STREAM
-        and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    return listener.family in (socket.AF_INET, socket.AF_INET6) and bool(
+        listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     )
 
 
