@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -203,7 +204,7 @@ async def test_a_replacement_that_failed_is_tried_again_after_a_pause_and_the_se
     process.says(all_busy_seconds=61.0)
     await asyncio.sleep(3 * TRY_AGAIN_SECONDS)
     assert len(begun) == 3
-    pauses = [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert all(TRY_AGAIN_SECONDS <= pause <= TRY_AGAIN_SECONDS + 5 for pause in pauses), pauses
     assert process.accepts
     assert site.server(2).state is State.RUNNING

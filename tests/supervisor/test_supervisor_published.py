@@ -48,6 +48,7 @@ def damage(path: Path) -> bytes:
     return content
 
 
+@pytest.mark.real
 def test_a_template_that_is_no_text_is_told_with_its_line_and_stays(home: Home) -> None:
     damaged = damage(home.nginx_template)
     where = f"{home.nginx_template} is not UTF-8: line {len(damaged.splitlines())}, byte 0xe9"
@@ -78,6 +79,7 @@ def test_a_template_is_the_admins_once_it_was_edited(home: Home) -> None:
     assert home.nginx_template.read_text() == edited
 
 
+@pytest.mark.real
 def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> None:
     """nginx itself takes any byte in a comment."""
     settings = configured(home)
@@ -89,6 +91,7 @@ def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> N
     asyncio.run(published.verify_in_place(home, settings))
 
 
+@pytest.mark.real
 def test_a_damaged_file_of_the_pool_is_written_anew(home: Home) -> None:
     settings = configured(home)
     damaged = damage(home.nginx_pool_conf)
@@ -97,6 +100,7 @@ def test_a_damaged_file_of_the_pool_is_written_anew(home: Home) -> None:
     assert not asyncio.run(published.put_pool(home, settings, SERVERS[:1]))
 
 
+@pytest.mark.real
 def test_nginx_goes_on_being_asked_when_its_folders_were_removed(home: Home) -> None:
     settings = configured(home)
     assert asyncio.run(published.is_current(home, settings))
