@@ -6,12 +6,13 @@ import http.client
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from zenwebserver.worker import drain
+from zenwebserver.worker import drain, server
 
 
 def listener() -> socket.socket:
@@ -27,7 +28,7 @@ class Running:
         self.entered, self.let_go = threading.Event(), threading.Event()
         first = listener()
         self.port = first.getsockname()[1]
-        self.server = drain.Server(self._site, first, 2)
+        self.server = drain.WaitressEngine(self._site, first, 2)
         self.server.accept_connections()
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
@@ -154,3 +155,19 @@ def test_it_says_what_it_works_on_and_how_much_it_has_answered(running: Running)
     assert running.server.requests in (2, 3)
     waiting.close()
     connection.close()
+
+
+def test_a_clock_that_is_set_makes_no_request_seem_to_hang(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = running.begin_to_wait()
+    running.entered.clear()
+    waiting_too = running.begin_to_wait()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    figures = server.figures(running.server)
+    monkeypatch.undo()
+    assert figures.busy == 2
+    assert 0 < figures.all_busy_seconds < 60
+    running.let_go.set()
+    for connection in (waiting, waiting_too):
+        connection.getresponse().read()
+        connection.close()

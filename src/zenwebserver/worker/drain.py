@@ -32,7 +32,7 @@ class Running:
     """A request that a thread is working on."""
 
     what: str  # "GET /path"
-    since: float  # seconds, time.time()
+    since: float  # seconds, time.monotonic(): a clock that is set makes no request seem to hang
     thread: int
 
 
@@ -42,7 +42,7 @@ class Task(WSGITask):  # type: ignore[misc]
     def execute(self) -> None:
         ident = threading.get_ident()
         running = self.channel.server.running
-        running[ident] = Running(f"{self.request.command} {self.request.path}", time.time(), ident)
+        running[ident] = Running(f"{self.request.command} {self.request.path}", time.monotonic(), ident)
         try:
             super().execute()
         finally:
@@ -63,7 +63,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return not (self.requests or self.request or self.total_outbufs_len)
 
 
-class Server(TcpWSGIServer):  # type: ignore[misc]
+class WaitressEngine(TcpWSGIServer):  # type: ignore[misc]
     """States: made, accepting (`accept_connections`), resting (`rest`), leaving (`leave`), gone (`run` returns).
 
     All these calls belong to the loop's thread.
@@ -133,7 +133,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             logger.warning(
                 "Cut off after the drain timeout: %s, running for %.0f s",
                 request.what,
-                time.time() - request.since,
+                time.monotonic() - request.since,
             )
 
     def cut_off(self) -> list[Running]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import json
 import logging
 import queue
 import signal
@@ -13,12 +12,11 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
-from typing import Any
 
 from . import application, stacks, warmup
-from .drain import Server
+from .drain import WaitressEngine
 from .line import Line
+from .messages import Figures, Order, OrderName, ServerSpec, Standing, WorkerState, decode
 
 logger = logging.getLogger(__name__)
 
@@ -29,122 +27,133 @@ EXIT_SECONDS = 10
 REPORT_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to become; the process's argument is this as JSON."""
-
-    server: str  # "1", "2", "debug" …
-    zope_ini: str
-    zope_conf: str
-    threads: int
-    release: str = ""
-    supervisor: str = ""  # the Unix socket to report to; empty: in the foreground, accepting at once
-    listener: int = -1  # in the foreground: the descriptor of the bound socket
-    warmup_paths: tuple[str, ...] = ()
-    base: str = "http://localhost:80"  # the site's address as visitors know it
-    root: str = ""  # the object that visitors see as the root
-
-
 def main(argument: str) -> int:
-    order = Order(**json.loads(argument))
-    return PoolServer(order).run() if order.supervisor else run_in_foreground(order)
+    spec = decode(ServerSpec, argument)
+    return ServerProcess(spec).run() if spec.supervisor else run_in_foreground(spec)
 
 
-class PoolServer:
+class ServerProcess:
     """Boots, reports ready, accepts when it is given the listening socket, leaves when told."""
 
-    def __init__(self, order: Order, *, forked: bool = False) -> None:
-        self._order = order
+    def __init__(self, spec: ServerSpec, *, forked: bool = False) -> None:
+        self._spec = spec
         self._forked = forked
-        self._orders: queue.SimpleQueue[tuple[dict[str, Any], socket.socket | None]] = queue.SimpleQueue()
-        self._server: Server | None = None
-        self._line = Line(order.supervisor, {"server": order.server, "release": order.release}, self._take_order)
+        self._lock = threading.Lock()
+        self._early: queue.SimpleQueue[tuple[Order, socket.socket | None]] = queue.SimpleQueue()
+        self._engine: WaitressEngine | None = None
+        standing = Standing(WorkerState.STARTING, token=spec.token, server=spec.server, release=spec.release)
+        self._line = Line(spec.supervisor, standing, self._take_order)
 
     def run(self) -> int:
         """Returns the exit code."""
         self._line.run_in_thread()
         try:
-            if not self._forked:  # else the zygote has done it; doing it anew would copy 6 MB that servers share
-                application.configure_logging(self._order.zope_ini)
-            site = application.load(self._order.zope_ini, self._order.zope_conf)
-            warmup.check_database()
-            self._warm_up().run(site)
+            site = self._boot()
+            self._line.tell(WorkerState.READY)
+            order, listener = self._first_order()
+            engine = listener and self._begin(WaitressEngine(site, listener, self._spec.threads), order, listener)
         except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
             reason = traceback.format_exc()
-            self._line.tell("failed", reason=reason)  # first: the disk of the log may be full
+            self._line.tell_at_last(WorkerState.FAILED, reason)  # first: the disk of the log may be full
             sys.stderr.write(reason)
             return 1
-        self._line.tell("ready")
-        order, listener = self._orders.get()
-        if order["order"] in ("try", "accept") and listener is not None:
-            self._serve(Server(site, listener, self._order.threads), listener, on_trial=order["order"] == "try")
+        if engine:
+            engine.run()
+        else:
+            self._line.tell(WorkerState.LEAVING)
         return end()
 
-    def _warm_up(self) -> warmup.WarmUp:
-        order = self._order
-        return warmup.WarmUp(tuple(order.warmup_paths), order.base, order.root, order.threads)
+    def _boot(self) -> application.WSGIApplication:
+        spec = self._spec
+        if not self._forked:  # else the zygote has done it; doing it anew would copy 6 MB that servers share
+            application.configure_logging(spec.zope_ini)
+        site = application.load(spec.zope_ini, spec.zope_conf)
+        warmup.check_database()
+        warmup.WarmUp(spec.warmup_paths, spec.base, spec.root, spec.threads).run(site)
+        return site
 
-    def _serve(self, server: Server, listener: socket.socket, *, on_trial: bool) -> None:
-        """On trial, the listening socket is known to the supervisor alone; the pool's comes with the next order."""
+    def _first_order(self) -> tuple[Order, socket.socket | None]:
+        """To serve a listening socket, or to leave without having served."""
+        while True:
+            order, listener = self._early.get()
+            if listener is not None or order.order is OrderName.LEAVE:
+                return order, listener
+
+    def _begin(self, engine: WaitressEngine, order: Order, listener: socket.socket) -> WaitressEngine:
+        """On trial, the listening socket is known to the supervisor alone; the pool's comes with a later order."""
+        on_trial = order.order is OrderName.TRY
         if not on_trial:
             self._line.keep_listener(listener)
-        self._server = server
-        server.accept_connections()
-        self._line.tell("trying" if on_trial else "serving")
-        threading.Thread(target=self._report, args=(server,), name="zenwebserver-figures", daemon=True).start()
-        server.run()
+        engine.accept_connections()
+        with self._lock:
+            self._engine = engine
+            while not self._early.empty():
+                self._carry_out(engine, *self._early.get())
+        self._line.tell(WorkerState.TRYING if on_trial else WorkerState.SERVING)
+        threading.Thread(target=self._report, args=(engine,), name="zenwebserver-figures", daemon=True).start()
+        return engine
 
-    def _report(self, server: Server) -> None:
+    def _report(self, engine: WaitressEngine) -> None:
         while True:
-            self._line.mention(figures=figures(server))
+            self._line.mention(figures=figures(engine))
             time.sleep(REPORT_SECONDS)
 
-    def _take_order(self, order: dict[str, Any], listener: socket.socket | None) -> None:
+    def _take_order(self, order: Order, listener: socket.socket | None) -> None:
         """Called in the line's thread."""
-        server, what = self._server, order["order"]
-        if server is None:
-            self._orders.put((order, listener))
-        elif what == "leave":
-            server.call(self._leave, float(order["timeout"]))
-        elif what == "rest":
-            server.call(self._rest)
-        elif what == "accept":
-            server.call(self._accept_again, listener)
-        elif what == "threads":
-            self._line.mention(threads=stacks.threads(server.running))
+        if order.order is OrderName.THREADS:
+            self._line.mention(threads=stacks.threads(self._engine.running if self._engine else {}))
+            return
+        with self._lock:
+            if self._engine is None:
+                self._early.put((order, listener))
+            else:
+                self._carry_out(self._engine, order, listener)
 
-    # In the thread of the server's loop.
+    def _carry_out(self, engine: WaitressEngine, order: Order, listener: socket.socket | None) -> None:
+        if order.order is OrderName.LEAVE:
+            engine.call(self._leave, engine, order.timeout)
+        elif order.order is OrderName.REST:
+            engine.call(self._rest, engine)
+        elif order.order is OrderName.ACCEPT:
+            engine.call(self._accept_again, engine, listener)
+        else:
+            logger.warning("A server that serves does not %s: the order is ignored", order.order)
+            if listener is not None:
+                listener.close()
 
-    def _leave(self, timeout: float) -> None:
-        assert self._server
-        self._server.leave(timeout)
+    # In the thread of the engine's loop.
+
+    def _leave(self, engine: WaitressEngine, timeout: float) -> None:
+        engine.leave(timeout)
         self._line.keep_listener(None)
-        self._line.tell("leaving")
+        self._line.tell(WorkerState.LEAVING)
 
-    def _rest(self) -> None:
-        assert self._server
-        self._server.rest()
-        self._line.keep_listener(None)
-        self._line.tell("resting")
+    def _rest(self, engine: WaitressEngine) -> None:
+        if not engine.leaving:
+            engine.rest()
+            self._line.keep_listener(None)
+            self._line.tell(WorkerState.RESTING)
 
-    def _accept_again(self, listener: socket.socket) -> None:
-        assert self._server
-        self._server.rest()
-        self._server.accept_again(listener)
+    def _accept_again(self, engine: WaitressEngine, listener: socket.socket) -> None:
+        if engine.leaving:  # for good; what it said last still holds
+            listener.close()
+            return
+        engine.rest()
+        engine.accept_again(listener)
         self._line.keep_listener(listener)
-        self._line.tell("serving")
+        self._line.tell(WorkerState.SERVING)
 
 
-def figures(server: Server) -> dict[str, Any]:
-    """Requests answered, memory in bytes, and since when (seconds ago) every thread has been busy with one request."""
-    running = list(server.running.values())
-    full = len(running) >= server.adj.threads
-    return {
-        "requests": server.requests,
-        "memory": _private_memory(),
-        "busy": len(running),
-        "all_busy_seconds": time.time() - max(request.since for request in running) if full else 0.0,
-    }
+def figures(engine: WaitressEngine) -> Figures:
+    """How busy it is now."""
+    running = list(engine.running.values())
+    full = len(running) >= engine.adj.threads
+    return Figures(
+        requests=engine.requests,
+        memory=_private_memory(),
+        busy=len(running),
+        all_busy_seconds=time.monotonic() - max(request.since for request in running) if full else 0.0,
+    )
 
 
 def _private_memory() -> int:
@@ -159,23 +168,23 @@ def _private_memory() -> int:
     return 0
 
 
-def run_in_foreground(order: Order) -> int:
+def run_in_foreground(spec: ServerSpec) -> int:
     """Boot and accept at once; Ctrl-C or SIGTERM ends it cleanly. Returns the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        application.configure_logging(order.zope_ini)
-        site = application.load(order.zope_ini, order.zope_conf)
+        application.configure_logging(spec.zope_ini)
+        site = application.load(spec.zope_ini, spec.zope_conf)
     except KeyboardInterrupt:
         return 1
-    server = Server(site, socket.socket(fileno=order.listener), order.threads)
+    engine = WaitressEngine(site, socket.socket(fileno=spec.listener), spec.threads)
     try:
-        server.accept_connections()
+        engine.accept_connections()
         logger.info("Accepting connections")
-        server.run()
+        engine.run()
     except KeyboardInterrupt:
-        server.leave(FOREGROUND_LEAVE_SECONDS)
+        engine.leave(FOREGROUND_LEAVE_SECONDS)
         with contextlib.suppress(KeyboardInterrupt):  # once more: without what still runs
-            server.run()
+            engine.run()
     return end()
 
 

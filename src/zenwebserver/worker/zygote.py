@@ -2,109 +2,98 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import functools
+import logging
 import os
 import signal
 import socket
 import sys
 import traceback
-from dataclasses import dataclass
-from typing import Any
 
 from . import preload
+from .forking import ForkFailed, fork_away
 from .line import Line
-from .server import Order, PoolServer
+from .messages import Forked, Order, OrderName, ServerSpec, Standing, WorkerState, ZygoteSpec, decode
+from .server import ServerProcess
 
-
-@dataclass(frozen=True)
-class ZygoteOrder:
-    """What to load; the process's argument is this as JSON."""
-
-    zygote: str  # the release
-    zope_ini: str
-    zope_conf: str
-    supervisor: str
+logger = logging.getLogger(__name__)
 
 
 def main(argument: str) -> int:
-    return Zygote(ZygoteOrder(**json.loads(argument))).run()
+    return Zygote(decode(ZygoteSpec, argument)).run()
 
 
 class Zygote:
     """Loads, reports ready (or why not), forks a server whenever it is told."""
 
-    def __init__(self, order: ZygoteOrder) -> None:
-        self._order = order
+    def __init__(self, spec: ZygoteSpec) -> None:
+        self._spec = spec
         self._kept: list[object] = []
-        self._line = Line(order.supervisor, {"zygote": order.zygote}, self._take_order)
+        standing = Standing(WorkerState.STARTING, token=spec.token, zygote=spec.zygote)
+        self._line = Line(spec.supervisor, standing, self._take_order)
 
     def run(self) -> int:
         """Returns the exit code; forks go on inside until the supervisor ends it."""
         name_process("zygote")
         before = preload.connections()
         try:
-            preload.preload(self._order.zope_ini, self._order.zope_conf)
+            preload.preload(self._spec.zope_ini, self._spec.zope_conf)
             preload.check_fork_safety(before)
         except preload.Unsafe as unsafe:
-            return self._give_up("unsafe", str(unsafe))
+            self._line.tell_at_last(WorkerState.UNSAFE, str(unsafe))
+            return 1
         except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
             reason = traceback.format_exc()
+            self._line.tell_at_last(WorkerState.FAILED, reason)  # first: the disk of the log may be full
             sys.stderr.write(reason)
-            return self._give_up("failed", reason)
+            return 1
         self._kept = preload.share_memory()
-        self._line.tell("ready")
+        self._line.tell(WorkerState.READY)
         self._line.run()
         return 0
 
-    def _give_up(self, state: str, reason: str) -> int:
-        self._line.tell(state, reason=reason)
-        self._line.say_goodbye()
-        return 1
+    def _take_order(self, order: Order, _: socket.socket | None) -> None:
+        if order.order is not OrderName.FORK:
+            logger.warning("A zygote does not %s: the order is ignored", order.order)
+        elif order.server is None:
+            logger.warning("A zygote cannot fork without knowing which server: the order is ignored")
+        else:
+            self._line.mention(forked=self._fork(order.server, order.log))
 
-    def _take_order(self, order: dict[str, Any], _: socket.socket | None) -> None:
-        if order["order"] == "fork":
-            pid, signal_number = self._fork(Order(**order["server"]), order["log"])
-            self._line.mention(forked=order["token"], forked_pid=pid, forked_signal=signal_number)
+    def _fork(self, spec: ServerSpec, log: str) -> Forked:
+        try:
+            return Forked(spec.token, pid=fork_away(functools.partial(self._become, spec, log)))
+        except ForkFailed as failed:
+            return Forked(spec.token, failure=str(failed))
 
-    def _fork(self, order: Order, log: str) -> tuple[int, int]:
-        """Fork twice, so that the server is the supervisor's child and not ours.
-
-        Returns its pid; or 0 and the signal that killed the first fork at once.
-        """
-        reading, writing = os.pipe()
-        middle = os.fork()
-        if middle == 0:
-            server = os.fork()
-            if server == 0:
-                os.close(reading)
-                os.close(writing)
-                self._become(order, log)
-            os.write(writing, str(server).encode())
-            os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as said:
-            pid = int(said.read() or 0)
-        _, status = os.waitpid(middle, 0)
-        return pid, 0 if pid else os.WTERMSIG(status)
-
-    def _become(self, order: Order, log: str) -> None:
-        """In the child: be that server, to the end."""
-        code = 1
+    def _become(self, spec: ServerSpec, log: str) -> int:
+        """In the child: be that server, to the end. Returns the exit code."""
         try:
             self._line.close()
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.close(output)
+            append_output_to(log)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            name_process(f"zope{order.server}")
-            code = PoolServer(order, forked=True).run()
+            name_process(f"zope{spec.server}")
+            return ServerProcess(spec, forked=True).run()
         except BaseException:  # noqa: BLE001 - nothing may reach the zygote's own frames
             traceback.print_exc()
+            return 1
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+
+
+def append_output_to(log: str) -> None:
+    """Where it cannot be opened, the output goes where it went: no server is worth less than its log."""
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    except (OSError, ValueError) as error:
+        logger.warning("What is said from here on is a server's, whose log cannot be opened: %s", error)
+        return
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
 
 
 def name_process(name: str) -> None:
