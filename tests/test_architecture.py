@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,7 @@ OF_THE_SITE |= {"waitress", "zope", "Testing"}
 OF_PROCESSES_SOCKETS_AND_CLOCKS = {"asyncio", "multiprocessing", "psutil", "signal", "socket", "subprocess", "time"}
 
 
+@cache
 def rooms(house: Path) -> dict[str, list[Path]]:
     """The files of each room: a folder, or a file by itself."""
     found = {"package": [house / "__init__.py"]}
@@ -68,8 +71,13 @@ def rooms(house: Path) -> dict[str, list[Path]]:
     return found
 
 
-def imports(module: Path) -> Iterator[str]:
+@cache
+def imports(module: Path) -> tuple[str, ...]:
     """The dotted names of all that `module` imports, inside functions too; relative ones made absolute."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Path) -> Iterator[str]:
     package = [OURS, *module.relative_to(SOURCE).parent.parts]
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -122,8 +130,7 @@ def test_of_the_worker_only_the_language_of_the_line_is_imported_and_only_where_
 
 
 def test_the_language_of_the_line_needs_the_standard_library_alone() -> None:
-    found = {name.split(".")[0] for name in imports(SOURCE / "worker" / "messages.py")}
-    assert found <= {"__future__", "dataclasses", "enum", "functools", "json", "math", "typing"}
+    assert outsiders_imported_by(SOURCE / "worker" / "messages.py") <= set(sys.stdlib_module_names)
 
 
 def test_only_the_worker_imports_zope() -> None:
