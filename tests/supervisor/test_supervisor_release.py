@@ -218,6 +218,7 @@ async def test_where_it_is_not_to_be_preloaded_each_server_loads_the_site_by_its
     assert stage.zygotes == []
     (spec,) = stage.ordinary
     assert (spec.server, spec.release, spec.token) == ("1", "1", worker.token)
+    assert spec.warmup_paths == ("/front",)
     await end(stage)
 
 
