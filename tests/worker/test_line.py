@@ -50,6 +50,9 @@ class Caller:
         assert self.goes_on.wait(10)
 
     def call(self) -> None:
+        """Calls again when the call before has ended, as it always does."""
+        if self._thread.ident is not None:
+            assert self.has_hung_up()
         self._thread = threading.Thread(target=self.line.call)
         self._thread.start()
 
