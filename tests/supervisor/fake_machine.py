@@ -52,6 +52,7 @@ class Machine:
         self.storage_works = True
         self.leave_seconds = 0.0  # until a server that leaves has answered what it had accepted
         self.reports = False  # servers report every few seconds, as real ones do
+        self.slow: dict[int, float] = {}  # pid -> seconds until it calls a new supervisor
         self.lacks: OSError | None = None  # what a process that is to be started raises
         self._kernel = Identity.of
 
@@ -149,12 +150,13 @@ class CallingProcess(NamedProcess):
         """Its supervisor is gone; it passes what it listens on."""
         former = self.call
         former.hung_up = True
-        self.call = LineCall(self, former.standing)
-        self.call.leave_seconds = former.leave_seconds
+        self.call = LineCall(self, former.standing, former.listener)
+        former.listener = None
+        self.call.leave_seconds, self.call.hears = former.leave_seconds, former.hears
         if former.standing.state is WorkerState.SERVING and former.socket:
             self.call.listener = former.socket.dup()
             self.call.socket, former.socket = former.socket, None
-        self.calls(CALL_SECONDS)
+        self.calls(self.machine.slow.get(self.pid, CALL_SECONDS))
 
     def in_a_moment(self, seconds: float, state: WorkerState) -> None:
         asyncio.get_running_loop().call_later(seconds, self._says, state)
@@ -234,6 +236,10 @@ class ZygoteProcess(CallingProcess):
     def loads(self, seconds: float = 0.0) -> None:
         self.in_a_moment(seconds, WorkerState.READY)
 
+    def is_unsafe(self, why: str) -> None:
+        self.call.says(WorkerState.UNSAFE, why)
+        asyncio.get_running_loop().call_soon(self.die, "ended with exit code 1")
+
     def fork(self, spec: ServerSpec) -> None:
         forked = Forked(token=spec.token, pid=self.machine.server(spec).pid)
         asyncio.get_running_loop().call_soon(self.call.hear, dataclasses.replace(self.call.standing, forked=forked))
@@ -259,6 +265,10 @@ class LineCall(FakeCall):
     """The call of one of these."""
 
     process: CallingProcess
+
+    def __init__(self, process: CallingProcess, standing: Standing, listener: socket.socket | None = None) -> None:
+        super().__init__(process, standing, listener)
+        process.exited.add_done_callback(lambda _: self.drop_listener())  # as the switchboard does
 
     def says(self, state: WorkerState, reason: str = "") -> None:
         self.standing = dataclasses.replace(self.standing, state=state, reason=reason)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from fake_machine import Machine, ServerProcess
 from fake_nginx import CAPABILITIES, FakeBalancer
-from fakes import soon, takes_connections
+from fakes import FakeProcess, soon, takes_connections
 
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
@@ -176,6 +176,20 @@ class FakeSite:
     def releases(self) -> list[str]:
         """By the files that an admin finds."""
         return sorted(path.stem.removeprefix("release") for path in self.home.pool_folder.glob("release*.conf"))
+
+    async def supervisor_dies(self) -> None:
+        """What runs goes on; another supervisor begins, and is called."""
+        former = self.supervisor
+        nginx = self.balancer.process
+        await self.tasks.end()
+        for server in former.servers.values():
+            server._listener.close()
+        self.begin()
+        if isinstance(nginx, FakeProcess) and nginx.running:
+            self.balancer.left = nginx
+        for process in (*self.machine.zygotes, *self.machine.servers):
+            if process.running:
+                process.calls_again()
 
     async def end(self) -> None:
         """It can be stopped, whatever was before, and nothing of it is left."""

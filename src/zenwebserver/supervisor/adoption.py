@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
-from zenwebserver.pool import Pool
+from zenwebserver.pool import NUMBER, Pool
 from zenwebserver.supervisor.line.switchboard import Call
-from zenwebserver.supervisor.parts.release import Release
+from zenwebserver.supervisor.parts.release import Release, ReleaseState
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -19,10 +20,12 @@ from zenwebserver.worker.messages import OrderName, WorkerState
 
 logger = logging.getLogger(__name__)
 
-# Seconds. A server calls every 0.2 s (worker/line.py); one that is silent for longer is stuck.
+# Seconds. A process calls every 0.2 s (worker/line.py); one that is silent for longer is stuck.
 CALL_SECONDS = 5.0
+UNNAMED_SECONDS = 0.4  # for the call of one whose pid file is lost
 END_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 0.05
+NAME_OF_RELEASE = re.compile(r"[0-9]{1,9}")
 
 
 async def adopt(supervisor: Supervisor) -> None:
@@ -31,21 +34,15 @@ async def adopt(supervisor: Supervisor) -> None:
     supervisor.storage.adopt()
     await supervisor.balancer.adopt()
     named = _named(supervisor)
-    await _all_called(supervisor, set(named))
-    if not readable:
-        numbers = sorted(int(name[4:]) for name in named.values() if name[4:].isdecimal())
-        supervisor.pool = Pool(dict.fromkeys(numbers, True))
-    calls = sorted(supervisor.reception.waiting(), key=lambda call: not call.standing.zygote)  # zygotes first
-    for call in calls:
-        if (identity := Identity.of(call.pid)) and (process := Process.adopt(identity)):
-            await _adopt_process(supervisor, call, process)
-        named.pop(call.pid, None)
+    if named or supervisor.storage.serves or supervisor.balancer.serves:
+        await _all_called(supervisor, set(named))
+    called = await _adopt_callers(supervisor)
     supervisor.releases.sort(key=lambda release: int(release.name))
     await supervisor.retire_releases()
-    for pid, name in named.items():
-        if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
-            logger.warning("%s, pid %d, does not answer and is ended", name, pid)
-            await process.end(signal.SIGKILL, END_SECONDS)
+    await asyncio.gather(*(_end_silent(pid, name) for pid, name in named.items() if pid not in called))
+    if not readable:
+        serving = [number for number, server in supervisor.servers.items() if server.serves]
+        supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
     _forget_the_dead(supervisor)
     supervisor.reception.adopted()
 
@@ -75,44 +72,74 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
         for path in supervisor.home.run.glob(pattern):
             if Identity.read(path) is None:
                 path.unlink(missing_ok=True)
+    known = {release.name for release in supervisor.releases}
+    for path in supervisor.home.pool_folder.glob("release*.conf"):
+        name = path.stem.removeprefix("release")
+        if NAME_OF_RELEASE.fullmatch(name) and name not in known:
+            path.unlink(missing_ok=True)
 
 
 async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
     """Wait until the processes that are known have called, and give unknown ones the time of a call."""
-    deadline = asyncio.get_running_loop().time() + CALL_SECONDS
-    while not pids <= {call.pid for call in supervisor.reception.waiting()}:
-        if asyncio.get_running_loop().time() > deadline:
+    begun = asyncio.get_running_loop().time()
+    waited = 0.0
+    while waited < CALL_SECONDS:
+        missing = pids - {call.pid for call in supervisor.reception.waiting()}
+        if waited >= UNNAMED_SECONDS and not any(Identity.of(pid) for pid in missing):
             return
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        waited = asyncio.get_running_loop().time() - begun
 
 
-async def _adopt_process(supervisor: Supervisor, call: Call, process: Process) -> None:
-    if call.standing.zygote:
-        await _adopt_zygote(supervisor, call, process)
-    else:
-        await _adopt_server(supervisor, call, process)
-
-
-async def _adopt_zygote(supervisor: Supervisor, call: Call, process: Process) -> None:
-    name, home = call.standing.zygote, supervisor.home
-    zygote = supervisor.reception.adopt(call, process, home.zygote_log)
-    if zygote.state is WorkerState.READY and name.isdecimal():
-        supervisor.release(name).adopt(zygote)
-    else:
+async def _end_silent(pid: int, name: str) -> None:
+    if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
+        logger.warning("%s, pid %d, does not answer and is ended", name, pid)
         await process.end(signal.SIGKILL, END_SECONDS)
 
 
+async def _adopt_callers(supervisor: Supervisor) -> set[int]:
+    """Whoever has called, or does so meanwhile. Returns their pids."""
+    called: set[int] = set()
+    while calls := [call for call in supervisor.reception.waiting() if call.pid not in called]:
+        calls.sort(key=lambda call: not call.standing.zygote)  # zygotes first: servers are of their releases
+        called |= {call.pid for call in calls}
+        await asyncio.gather(*(_adopt_caller(supervisor, call) for call in calls))
+    return called
+
+
+async def _adopt_caller(supervisor: Supervisor, call: Call) -> None:
+    if (identity := Identity.of(call.pid)) and (process := Process.adopt(identity)):
+        if call.standing.zygote:
+            await _adopt_zygote(supervisor, call, process)
+        else:
+            await _adopt_server(supervisor, call, process)
+
+
+async def _adopt_zygote(supervisor: Supervisor, call: Call, process: Process) -> None:
+    name = call.standing.zygote
+    zygote = supervisor.reception.adopt(call, process, supervisor.home.zygote_log)
+    if zygote.state is WorkerState.READY and NAME_OF_RELEASE.fullmatch(name):
+        release = supervisor.release(name)
+        if release.state is ReleaseState.NEW:
+            release.adopt(zygote)
+            return
+    logger.warning("The zygote of release %.20s, pid %d, is not needed and is ended", name, process.pid)
+    await process.end(signal.SIGKILL, END_SECONDS)
+
+
 async def _adopt_server(supervisor: Supervisor, call: Call, process: Process) -> None:
-    name = call.standing.server
-    worker = supervisor.reception.adopt(call, process, supervisor.home.server_log(name if name.isdecimal() else "-"))
-    server = _server(supervisor, name)
+    name = call.standing.server if NUMBER.fullmatch(call.standing.server) else "-"
+    worker = supervisor.reception.adopt(call, process, supervisor.home.server_log(name))
+    served = worker.state in (WorkerState.SERVING, WorkerState.RESTING, WorkerState.LEAVING)
+    server = _server(supervisor, name) if served else None
     if server and worker.state is WorkerState.SERVING and server.state is State.STOPPED and call.listener:
         server.adopt(worker, _release(supervisor, call.standing.release))
         logger.info("Server %s is adopted: pid %d", name, process.pid)
-    elif server and worker.state in (WorkerState.SERVING, WorkerState.RESTING, WorkerState.LEAVING):
+    elif server:
         server.adopt_leaving(worker)
-    else:  # it never served
+    else:
         logger.warning("Server %s, pid %d, is not asked for and is ended", name, process.pid)
+        call.drop_listener()
         worker.order(OrderName.LEAVE, timeout=supervisor.settings.drain_timeout)
         if not await process.wait(END_SECONDS):
             await process.end(signal.SIGKILL, END_SECONDS)
@@ -120,13 +147,13 @@ async def _adopt_server(supervisor: Supervisor, call: Call, process: Process) ->
 
 def _server(supervisor: Supervisor, name: str) -> Server | None:
     try:
-        return supervisor.server(int(name)) if name.isdecimal() else None
-    except (ZenwebserverError, ValueError) as error:
+        return supervisor.server(int(name)) if NUMBER.fullmatch(name) else None
+    except ZenwebserverError as error:
         logger.error("Server %s cannot be known: %s", name, error)
         return None
 
 
 def _release(supervisor: Supervisor, name: str) -> Release:
-    release = supervisor.release(name if name.isdecimal() else "0")
+    release = supervisor.release(name if NAME_OF_RELEASE.fullmatch(name) else "0")
     release.adopt_without_zygote(warm=supervisor.settings.preload != "off")
     return release
