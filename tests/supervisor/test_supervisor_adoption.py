@@ -406,7 +406,7 @@ async def test_one_that_calls_when_all_is_done_is_sent_away(site: FakeSite) -> N
     await asyncio.sleep(21)
     assert late.orders == [OrderName.LEAVE]
     assert not late.running
-    assert zygote.signals == [signal.SIGTERM]
+    assert zygote.signals == [signal.SIGKILL]
     assert not site.listens(2)
     assert list(site.supervisor.servers) == [1]
     await site.end()

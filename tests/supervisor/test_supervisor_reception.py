@@ -138,7 +138,7 @@ async def test_a_strange_zygote_is_ended_by_a_signal() -> None:
             call = FakeCall(FakeProcess(), Standing(WorkerState.READY, token="strange", zygote="7"))
             call.pid = child.pid
             opened().answer(call)
-            assert child.wait(10) == -signal.SIGTERM
+            assert child.wait(10) == -signal.SIGKILL
         finally:
             child.kill()
     await soon()

@@ -78,3 +78,20 @@ def test_a_stop_ends_one_that_somebody_else_exchanged(running: Site) -> None:
     exchange_half(running)
     running.ok("stop")
     wait_until(lambda: not running.processes(), "nothing is left")
+
+
+def test_where_somebody_else_exchanged_it_and_the_former_one_goes_the_new_one_is_taken(running: Site) -> None:
+    former, new = exchange_half(running)
+    os.kill(former, signal.SIGQUIT)
+    wait_until(lambda: running.run("status").out == f"program running; pid={new}\n", "the new one is taken")
+    running.ok("detach", "2")
+    assert {running.get("/who").text.split()[0] for _ in range(10)} == {str(running.pid("zope1"))}
+
+
+def test_storage_whose_pid_file_is_lost_is_adopted_all_the_same(running: Site) -> None:
+    storage = running.pid("storage")
+    running.kill("supervisor")
+    (running.home / "var/run/storage.pid").unlink()
+    running.ok("start")
+    assert running.pid("storage") == storage
+    assert running.post("/store", "id=after").status == 200

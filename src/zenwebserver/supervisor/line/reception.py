@@ -83,7 +83,7 @@ class Reception:
         call.order(Order(OrderName.LEAVE, timeout=self.drain_timeout))
         call.drop_listener()
         if call.standing.zygote and (identity := Identity.of(call.pid)) and (zygote := Process.adopt(identity)):
-            zygote.send(signal.SIGTERM)
+            zygote.send(signal.SIGKILL)  # it holds nothing, and may be stopped
 
 
 def _token(call: Call) -> str:

@@ -163,9 +163,8 @@ class LoadBalancer(KeptAlive):
         self._become(State.STOPPING)
         if self.process:
             self._let_go(self.process)
-        for stray in nginx_processes.masters(self._home):  # somebody else exchanged it
-            if stray.pid not in self._leaving_pids() and (master := _adopted(stray)):
-                self._let_go(master)
+        for stray in self._strays():
+            self._let_go(stray)
         await self._end_orphans()
         while self._leaving:
             await asyncio.wait(self._leaving.values())
@@ -173,6 +172,9 @@ class LoadBalancer(KeptAlive):
         self._become(State.STOPPED)
 
     async def _boot(self) -> None:
+        for master in self._strays():  # somebody else exchanged it: then it serves
+            self._runs(master)
+            return
         await self.claim_ports()
         make_folder(self._home.nginx_log)
         log_start = log_size(self._log)
@@ -254,6 +256,12 @@ class LoadBalancer(KeptAlive):
         async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
             while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def _strays(self) -> list[Process]:
+        """Masters of this home that nobody here knows."""
+        known = self._leaving_pids() | ({self.process.pid} if self.process else set())
+        found = (each for each in nginx_processes.masters(self._home) if each.pid not in known)
+        return [master for each in found if (master := _adopted(each))]
 
     def _leaving_pids(self) -> set[int]:
         return {process.pid for process in self._leaving}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
+
+import psutil
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
@@ -31,9 +35,20 @@ class Storage(KeptAlive):
         self._pid_file = home.pid_file("storage")
 
     def adopt(self) -> None:
-        """Take over the one that an earlier supervisor started, if it still runs."""
-        if (identity := Identity.read(self._pid_file)) and (process := Process.adopt(identity)):
+        """Take over the one that an earlier supervisor started, if it still runs; no second one could open Data.fs."""
+        identity = Identity.read(self._pid_file) or self._found()
+        if identity and (process := Process.adopt(identity)):
+            process.name_in(self._pid_file)
             self._runs(process)
+
+    def _found(self) -> Identity | None:
+        """By what it was told to be, where its pid file is lost."""
+        told = launch.storage_arguments(self.python, self._home.storage_conf)[-1]
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[-1:] == [told] and process.uids().real == os.geteuid():
+                    return Identity.of(process.pid)
+        return None
 
     async def stop(self) -> None:
         await self._end_recovery()
