@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver import pool
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import ports
 from zenwebserver.machine.identity import Identity
 
 ANSWER_SECONDS = 10.0
+FOUND_SECONDS = 3.0  # for a supervisor to notice that its socket was deleted (supervisor/whereabouts.py)
 LOOK_AGAIN_SECONDS = 0.02
+TRIES = 10
 
 
 class Client:
@@ -33,47 +36,49 @@ class Client:
         self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:
-        """What runs; None where no supervisor answers."""
+        """What runs; None where no supervisor answers, in the time that one needs to make a deleted socket anew."""
+        deadline = time.monotonic() + FOUND_SECONDS
+        while (status := self._status()) is None and _is_locked(self.home.etc) and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        return status
+
+    def _status(self) -> dict[str, Any] | None:
         try:
-            connection = _Connection(self.home.control_socket, ANSWER_SECONDS)
-            with contextlib.closing(connection):
-                connection.request("GET", "/status")
-                status: dict[str, Any] = json.load(connection.getresponse())
-                return status
+            return self._get("/status")
         except (OSError, http.client.HTTPException):
             return None
 
     def threads(self, number: int) -> list[dict[str, Any]]:
         """What each thread of a server does now. Raises ZenwebserverError."""
-        answer = self._ask("GET", f"/servers/{number}/threads")
+        try:
+            answer = self._get(f"/servers/{number}/threads")
+        except (OSError, http.client.HTTPException) as error:
+            raise ZenwebserverError(
+                f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
+            ) from error
         if "error" in answer:
             raise ZenwebserverError(f"Server {number}: {answer['error']}", hint=answer.get("hint", ""))
         threads: list[dict[str, Any]] = answer["threads"]
         return threads
 
-    def upgrade(self) -> None:
-        """Replace the supervisor by the one that is installed now; what runs goes on. Raises ZenwebserverError."""
-        self._ask("POST", "/upgrade")
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while _is_locked(self.home.lock_file):
-            if time.monotonic() > deadline:
-                raise ZenwebserverError(
-                    "The former supervisor does not end",
-                    hint=f"Its log: {self.home.supervisor_log}; what runs goes on.",
-                )
-            time.sleep(LOOK_AGAIN_SECONDS)
-        start_supervisor(self.home)
-
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
+    def _get(self, path: str) -> dict[str, Any]:
         with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
-            try:
-                connection.request(method, path)
-                answer: dict[str, Any] = json.load(connection.getresponse())
-            except (OSError, http.client.HTTPException) as error:
-                raise ZenwebserverError(
-                    f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
-                ) from error
-            return answer
+            connection.request("GET", path)
+            with connection.getresponse() as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+
+    def upgrade(self) -> Iterator[dict[str, Any]]:
+        """Have the supervisor that is installed here in the place of the one that runs. Raises ZenwebserverError."""
+        for event in self._post("/upgrade", {"python": sys.executable}):
+            if event:
+                yield event
+            elif self._wait_until_gone():  # one of an earlier version ends, and leaves the next one to us
+                start_supervisor(self.home)
+                yield {"done": "Upgraded", "exit": int(Exit.DONE)}
+            else:
+                raise ZenwebserverError("The former supervisor does not end", hint="What runs goes on.")
+        self._wait_until_gone()
 
     def left_behind(self) -> dict[str, Any]:
         """What runs though no supervisor does, as `status` says it: from pid files whose processes live."""
@@ -101,7 +106,7 @@ class Client:
 
     def runs_something(self) -> bool:
         """Whether a supervisor runs, or something that one left behind."""
-        if self.status() is not None:
+        if self.status() is not None or _is_locked(self.home.etc):
             return True
         left = self.left_behind()
         return any(part["pid"] for part in (left["loadbalancer"], left["storage"], *left["servers"]))
@@ -115,19 +120,51 @@ class Client:
         return self._post(f"/sessions/{kind}", {})
 
     def _post(self, path: str, what: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Asked again of the next supervisor, where one ends or is exchanged before it has begun with this."""
+        for _ in range(TRIES):
+            try:
+                yield from self._post_once(path, what)
+                return
+            except _NotBegun as error:
+                unheard = error
+            time.sleep(LOOK_AGAIN_SECONDS)
+        raise ZenwebserverError(
+            f"The supervisor went away {TRIES} times before it had begun: {unheard}",
+            hint=f"Its log: {self.home.supervisor_log}",
+        )
+
+    def _post_once(self, path: str, what: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Raises _NotBegun, ZenwebserverError."""
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
                 answer = connection.getresponse()
-                if answer.status != http.client.OK:
-                    raise ZenwebserverError(f"The supervisor answers {answer.status}: {answer.read().decode()}")
-                for line in answer:
-                    yield json.loads(line)
-            except (OSError, http.client.HTTPException) as error:
-                raise ZenwebserverError(
-                    f"The supervisor went away: {error or 'it ended'}",
-                    hint=f"What runs goes on. `zenwebserver start` takes it over. Its log: {self.home.supervisor_log}",
-                ) from error
+            except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
+                raise _NotBegun(str(error) or "it ended") from error
+            with answer:
+                yield from self._events(answer)
+
+    def _events(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        """Raises _NotBegun, ZenwebserverError."""
+        if answer.status == http.client.SERVICE_UNAVAILABLE:
+            raise _NotBegun("it ends")
+        if answer.status != http.client.OK:
+            raise ZenwebserverError(f"The supervisor answers {answer.status}: {answer.read().decode()}")
+        begun = False
+        try:
+            for line in _lines(answer):
+                begun = True
+                event: dict[str, Any] = json.loads(line)
+                if event.get("again"):
+                    raise _NotBegun(str(event["error"]))
+                yield event
+        except (OSError, http.client.HTTPException) as error:
+            raise ZenwebserverError(
+                f"The supervisor went away: {error or 'it ended'}",
+                hint=f"What runs goes on. `zenwebserver start` takes it over. Its log: {self.home.supervisor_log}",
+            ) from error
+        if not begun:
+            raise _NotBegun("it ends")
 
     def _connected(self) -> _Connection:
         """A connection to the supervisor, which is started where there is none."""
@@ -137,7 +174,8 @@ class Client:
             try:
                 connection.connect()
             except OSError:
-                # None runs, or one is just beginning or ending.
+                connection.close()
+                # None runs, or one is just beginning or ending, or was robbed of its socket.
                 if not start_supervisor(self.home) and time.monotonic() > deadline:
                     raise ZenwebserverError(
                         "The supervisor runs but does not answer",
@@ -145,24 +183,36 @@ class Client:
                     ) from None
                 time.sleep(LOOK_AGAIN_SECONDS)
             else:
-                self._asked = Identity.read(self.home.pid_file("supervisor"))
+                self._asked = connection.peer()
                 return connection
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        asked = self._asked
-        while asked and time.monotonic() < deadline and not self.home.control_socket.exists():
-            if Identity.of(asked.pid) != asked:
+        while time.monotonic() < deadline and not self.home.control_socket.exists():
+            if not self._asked or Identity.of(self._asked.pid) != self._asked:
                 return
             time.sleep(LOOK_AGAIN_SECONDS)
+
+    def _wait_until_gone(self) -> bool:
+        """Whether the supervisor that was asked has ended."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while (asked := self._asked) and Identity.of(asked.pid) == asked:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_AGAIN_SECONDS)
+        return True
+
+
+class _NotBegun(Exception):
+    """The supervisor went away, or sent us on, before it had begun with what it was asked."""
 
 
 def start_supervisor(home: Home) -> bool:
     """Start the supervisor, in the background. Returns False where one runs. Raises ZenwebserverError."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as said:
-        subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-m", "zenwebserver.supervisor", str(home.path), str(writing)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -173,9 +223,14 @@ def start_supervisor(home: Home) -> bool:
         )
         os.close(writing)
         words = said.read().strip()
-    if words not in ("ready", "running"):
+    last = words.rpartition("\n")[2]  # what stands above are warnings of its Python
+    if last == "ready":
+        supervisor.returncode = 0  # it outlives this command, which does not wait for it
+    else:
+        supervisor.wait()
+    if last not in ("ready", "running"):
         raise ZenwebserverError("The supervisor cannot start", detail=words, hint=f"Its log: {home.supervisor_log}")
-    return words == "ready"
+    return last == "ready"
 
 
 class _Connection(http.client.HTTPConnection):
@@ -187,6 +242,21 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+    def peer(self) -> Identity | None:
+        """Who answers: the process that listens there, by the kernel's word (SO_PEERCRED in unix(7))."""
+        pid, _uid, _gid = struct.unpack("3i", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Identity.of(pid)
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Raises HTTPException where the answer is cut off, which its own iterator takes for the end."""
+    received = b""
+    while part := answer.read1():
+        *lines, received = (received + part).split(b"\n")
+        yield from lines
+    if received:
+        yield received
 
 
 def _pid(pid_file: Path) -> int | None:
@@ -212,12 +282,16 @@ def _nginx_pid(home: Home) -> int | None:
     return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None
 
 
-def _is_locked(lock_file: Path) -> bool:
+def _is_locked(folder: Path) -> bool:
+    """Whether a supervisor holds it."""
     try:
-        with lock_file.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False

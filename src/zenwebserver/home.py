@@ -117,7 +117,8 @@ class Home:
         return self.run / f"{name}.pid"
 
     @property
-    def lock_file(self) -> Path:
+    def former_lock_file(self) -> Path:
+        """What a supervisor holds that was started before `etc` itself was locked (supervisor/lock.py)."""
         return self.run / "supervisor.lock"
 
     @property

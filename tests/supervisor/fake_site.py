@@ -117,7 +117,7 @@ class FakeSite:
     def _ended(self) -> None:
         self.idle += self.supervisor.idle and self.supervisor.changes.idle
 
-    async def _upgrade(self, _: Report) -> str:
+    async def _upgrade(self, _: Report, python: str) -> str:
         return "Upgraded"
 
     # What an admin does.

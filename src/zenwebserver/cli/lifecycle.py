@@ -85,13 +85,10 @@ def threads(client: Client, *, verbose: bool, server: str) -> Exit:
 @verb("upgrade")
 def upgrade(client: Client, *, verbose: bool) -> Exit:
     """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
-    del verbose
     if client.status() is None:
         output.line("The supervisor is not running")
         return Exit.FAILED
-    client.upgrade()
-    output.line("Upgraded")
-    return Exit.DONE
+    return output.close(output.follow(client.upgrade(), verbose=verbose))
 
 
 @cli.command("help")

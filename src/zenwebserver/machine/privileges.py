@@ -62,6 +62,12 @@ def bind_low_ports() -> bool:
     return os.geteuid() != 0 and _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0
 
 
+def keep_low_ports_to_ourselves() -> None:
+    """What started us has handed on the right to bind low ports: not everything that we start is to have it."""
+    with contextlib.suppress(OSError):  # a kernel that knows no such rights
+        _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
 def become_subreaper() -> None:
     """Orphans of our processes become our children, so that they can be waited for (prctl(2))."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from zenwebserver import __version__
 from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.supervisor.changes import NotBegun
 from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
 from zenwebserver.supervisor.operations.session import session
 from zenwebserver.supervisor.report import Event, Report
@@ -48,7 +50,7 @@ class Api:
     """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` puts a new one in its place."""
 
     def __init__(
-        self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[Report], Awaitable[str]]
+        self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[Report, str], Awaitable[str]]
     ) -> None:
         self._supervisor = supervisor
         self._ended = ended
@@ -57,7 +59,7 @@ class Api:
             routes=[
                 Route("/status", self._status, methods=["GET"]),
                 Route("/servers/{number:int}/threads", self._threads, methods=["GET"]),
-                Route("/upgrade", self._make_room, methods=["POST"]),
+                Route("/upgrade", self._succession, methods=["POST"]),
                 Route("/operations/{name}", self._operation, methods=["POST"]),
                 Route("/sessions/{kind}", self._session, methods=["POST"]),
             ]
@@ -76,18 +78,18 @@ class Api:
             return JSONResponse({"error": error.message, "hint": error.hint})
         return JSONResponse({"threads": [dataclasses.asdict(thread) for thread in threads]})
 
-    async def _make_room(self, _: Request) -> Response:
-        async def upgrade(_: Supervisor, report: Report) -> str:
-            return await self._upgrade(report)
+    async def _succession(self, request: Request) -> Response:
+        """`python` is that of the command: its supervisor is wanted."""
 
-        return self._streamed("upgrade", lambda report: self._change("upgrade", upgrade, {}, report))
+        async def upgrade(_: Supervisor, report: Report, *, python: str = sys.executable) -> str:
+            return await self._upgrade(report, python)
+
+        what = await _asked(request)
+        return self._streamed("upgrade", lambda report: self._change("upgrade", upgrade, what, report))
 
     async def _operation(self, request: Request) -> Response:
         name = request.path_params["name"]
-        try:
-            what = json.loads(await request.body() or b"{}")
-        except (ValueError, RecursionError):
-            what = None
+        what = await _asked(request)
         return self._streamed(name, lambda report: self.operate(name, what, report))
 
     async def _session(self, request: Request) -> Response:
@@ -110,16 +112,16 @@ class Api:
 
     def _streamed(self, name: str, work: Callable[[Report], Coroutine[Any, Any, None]]) -> Response:
         """The events of `work`, which goes on to its end though whoever asked may go away."""
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
 
-        async def to_its_end() -> None:
-            try:
-                await work(Report(events.put_nowait))
-            finally:
-                events.put_nowait(None)
+        async def lines() -> AsyncIterator[str]:
+            # By now the head of the answer is on its way: whoever has seen none knows that nothing was begun.
+            events: asyncio.Queue[Event | None] = asyncio.Queue()
+            task = self._supervisor.tasks.do(name, work(Report(events.put_nowait)))
+            task.add_done_callback(lambda _: events.put_nowait(None))  # even if it was cut off before its first step
+            while (event := await events.get()) is not None:
+                yield json.dumps(event) + "\n"
 
-        self._supervisor.tasks.do(name, to_its_end())
-        return StreamingResponse(_lines(events), media_type="application/x-ndjson")
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def operate(self, name: str, what: Any, report: Report) -> None:
         """Do it, as the only change, and tell how it ended."""
@@ -165,6 +167,14 @@ def cannot(why: str) -> UsageError:
     )
 
 
+async def _asked(request: Request) -> Any:
+    """What is to be done in detail; None where that cannot be read."""
+    try:
+        return json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError):
+        return None
+
+
 async def _told(report: Report, work: Awaitable[str], name: str) -> None:
     """Report how `work` ends, whatever happens."""
     try:
@@ -175,19 +185,15 @@ async def _told(report: Report, work: Awaitable[str], name: str) -> None:
     except OSError as error:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed: {error}", hint="What it had not reached is as it was."))
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         report.failed(
             ZenwebserverError(
                 f"{name} was cut off: the supervisor ends",
                 hint="What runs goes on. To take it over, and see how it stands: zenwebserver start",
-            )
+            ),
+            again=isinstance(error, NotBegun),
         )
         raise
     except Exception:
         logger.exception("%s failed", name)
         report.failed(ZenwebserverError(f"{name} failed by a defect of zenwebserver", detail=traceback.format_exc()))
-
-
-async def _lines(events: asyncio.Queue[Event | None]) -> AsyncIterator[str]:
-    while (event := await events.get()) is not None:
-        yield json.dumps(event) + "\n"

@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 
+class NotBegun(asyncio.CancelledError):
+    """A change was cut off while it waited: nothing of it was done, and it may be asked for again."""
+
+
 @dataclass(eq=False)
 class Change:
     what: str
@@ -20,6 +24,7 @@ class Changes:
         self._lock = asyncio.Lock()
         self.holder: Change | None = None
         self._begun = 0  # changes that hold the lock, wait for it, or have given it up and go on
+        self._closed = False
 
     @property
     def current(self) -> str:
@@ -33,13 +38,13 @@ class Changes:
 
     @contextlib.asynccontextmanager
     async def make(self, what: str, waits: Callable[[str], None] = lambda _: None) -> AsyncIterator[Change]:
-        """Be the one that changes; `waits` is told what must end first."""
+        """Be the one that changes; `waits` is told what must end first. Raises NotBegun where they are closed."""
         change = Change(what)
         self._begun += 1
         try:
             if self.holder:
                 waits(self.current)
-            await self._take(change)
+            await self._begin(change)
             try:
                 yield change
             finally:
@@ -47,6 +52,10 @@ class Changes:
                     self._give_up()
         finally:
             self._begun -= 1
+
+    def close(self) -> None:
+        """Another supervisor changes from now on: here, whoever waits or comes later does not begin."""
+        self._closed = True
 
     def finish(self) -> None:
         """What was to be changed is changed: the rest of the work changes nothing, and keeps nobody from changing."""
@@ -62,6 +71,17 @@ class Changes:
             yield
         finally:
             await self._take(change)
+
+    async def _begin(self, change: Change) -> None:
+        try:
+            await self._take(change)
+        except asyncio.CancelledError:
+            if self._closed:
+                raise NotBegun from None
+            raise
+        if self._closed:
+            self._give_up()
+            raise NotBegun
 
     async def _take(self, change: Change) -> None:
         await self._lock.acquire()

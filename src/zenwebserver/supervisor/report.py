@@ -41,13 +41,15 @@ class Report:
     def done(self, text: str) -> None:
         self._tell({"done": text, "exit": 0})
 
-    def failed(self, error: ZenwebserverError) -> None:
+    def failed(self, error: ZenwebserverError, *, again: bool = False) -> None:
+        """`again`: nothing was done, and whoever asked asks again."""
         self._tell(
             {
                 "error": error.message,
                 "hint": error.hint,
                 "detail": error.detail,
                 "ask": isinstance(error, NeedsConsent),
+                "again": again,
                 "exit": int(error.exit_code),
             }
         )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
+from zenwebserver.machine.unix_sockets import listen_on
 from zenwebserver.supervisor.tasks import Tasks
 from zenwebserver.worker.messages import LONGEST_LINE, Order, Standing, decode, encode
 
@@ -209,24 +210,3 @@ async def _readable(connection: socket.socket) -> None:
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-def listen_on(path: Path) -> socket.socket:
-    """A listening Unix socket at `path`, for its owner alone; one that is there is replaced, with no moment between."""
-    beside = path.with_name(f".{path.name[:3]}.new")  # short: a socket's path has little room (home.py)
-    beside.unlink(missing_ok=True)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        server.setblocking(False)
-        mask = os.umask(0o177)
-        try:
-            server.bind(str(beside))
-        finally:
-            os.umask(mask)
-        server.listen(128)
-        beside.replace(path)
-    except BaseException:
-        server.close()
-        beside.unlink(missing_ok=True)
-        raise
-    return server

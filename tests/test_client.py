@@ -1,0 +1,195 @@
+"""What the command does when supervisors end, are exchanged or go away while it asks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from zenwebserver import client as clients
+from zenwebserver.client import Client, start_supervisor
+from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.unix_sockets import listen_on
+from zenwebserver.supervisor.lock import Lock
+
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+WAITS = {"note": "Waiting for: upgrade"}
+SENT_ON = {"error": "The supervisor ends", "again": True, "exit": 1}
+DONE = {"done": "Started", "exit": 0}
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    path = Path(tempfile.mkdtemp(prefix="zws"))
+    home = Home.at(path)
+    home.make_folders()
+    yield home
+    shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Home) -> bool:
+        raise AssertionError("none of these tests starts a supervisor")
+
+    monkeypatch.setattr(clients, "start_supervisor", refuse)
+
+
+@pytest.fixture
+def answers(home: Home) -> Iterator[Callable[..., list[str]]]:
+    """Plays a supervisor that answers one request after the other so, and hangs up after each."""
+    threads: list[threading.Thread] = []
+
+    def play(*each: str) -> list[str]:
+        asked: list[str] = []
+        listener = listen_on(home.control_socket)
+        listener.setblocking(True)
+
+        def run() -> None:
+            with listener:
+                for answer in each:
+                    connection, _ = listener.accept()
+                    with connection, connection.makefile("rb") as request:
+                        asked.append(whole(request))
+                        connection.sendall(answer.encode())
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return asked
+
+    yield play
+    for thread in threads:
+        thread.join(10)
+
+
+def whole(request: BinaryIO) -> str:
+    """The body of a request; what is left unread would reset the connection."""
+    length = 0
+    while (line := request.readline()).strip():
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    return request.read(length).decode()
+
+
+def lines(*events: dict[str, Any]) -> str:
+    return HEAD + "".join(json.dumps(event) + "\n" for event in events)
+
+
+def sent_on() -> str:
+    body = json.dumps(SENT_ON)
+    return f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+
+
+@pytest.mark.parametrize("first", ["", sent_on(), lines(), lines(SENT_ON), lines(WAITS, SENT_ON)])
+def test_where_a_supervisor_goes_before_it_has_begun_the_next_one_is_asked(
+    home: Home, answers: Callable[..., list[str]], first: str
+) -> None:
+    asked = answers(first, lines(DONE))
+    events = list(Client(home).operate("start"))
+    assert events[-1] == DONE
+    assert events[:-1] == ([WAITS] if "Waiting" in first else [])
+    assert len(asked) == 2
+
+
+def test_where_it_goes_in_the_middle_that_is_said_and_nothing_is_asked_twice(
+    home: Home, answers: Callable[..., list[str]]
+) -> None:
+    head = HEAD.replace("Connection: close", "Transfer-Encoding: chunked")
+    asked = answers(head + '10\r\n{"begin": "one"}\r\n')
+    with pytest.raises(ZenwebserverError, match="went away"):
+        list(Client(home).operate("deploy", size="+1"))
+    assert len(asked) == 1
+
+
+def test_nobody_is_asked_for_ever(home: Home, answers: Callable[..., list[str]]) -> None:
+    asked = answers(*[sent_on()] * clients.TRIES)
+    with pytest.raises(ZenwebserverError, match="had begun"):
+        list(Client(home).operate("start"))
+    assert len(asked) == clients.TRIES
+
+
+def test_upgrade_asks_for_the_supervisor_of_its_own_installation(
+    home: Home, answers: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 0.1)  # the process that is played does not end
+    asked = answers(lines({"done": "Upgraded", "exit": 0}))
+    assert list(Client(home).upgrade()) == [{"done": "Upgraded", "exit": 0}]
+    assert json.loads(asked[0]) == {"python": sys.executable}
+
+
+OF_AN_EARLIER_VERSION = """
+import os, socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1] + ".new")
+listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+connection, _ = listener.accept()
+while not connection.recv(65536).endswith(b"}"):
+    pass
+connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+time.sleep(0.3)
+"""
+
+
+def test_a_supervisor_of_an_earlier_version_makes_room_and_the_next_one_is_started_once_it_has_ended(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = subprocess.Popen([sys.executable, "-c", OF_AN_EARLIER_VERSION, home.control_socket])
+    while not home.control_socket.exists():
+        time.sleep(0.01)
+    waits = threading.Thread(target=former.wait)  # as whoever started it does
+    waits.start()
+    started: list[Identity | None] = []
+    monkeypatch.setattr(clients, "start_supervisor", lambda _: started.append(Identity.of(former.pid)))
+    assert list(Client(home).upgrade()) == [{"done": "Upgraded", "exit": 0}]
+    assert started == [None]
+    waits.join()
+
+
+def test_a_supervisor_that_was_robbed_of_its_socket_is_given_the_time_to_make_it_anew(
+    home: Home, answers: Callable[..., list[str]]
+) -> None:
+    lock = Lock.take(home)
+    later = threading.Timer(0.3, lambda: answers(lines({"change": ""})))
+    later.start()
+    assert Client(home).status() == {"change": ""}
+    later.join()
+    lock.release()
+    home.control_socket.unlink()
+    assert Client(home).status() is None
+    assert not Client(home).runs_something()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("print('a warning'); print('ready')", True),
+        ("print('running')", False),
+        ("print('Permission denied')", "Permission denied"),
+        ("raise SystemExit('no module')", "no module"),
+    ],
+)
+def test_what_the_start_of_a_supervisor_comes_to_is_its_last_word(
+    home: Home, monkeypatch: pytest.MonkeyPatch, program: str, words: bool | str
+) -> None:
+    python = home.path / "python"
+    python.write_text(f"#!{sys.executable}\nimport os, sys\nsys.stdout = os.fdopen(int(sys.argv[4]), 'w')\n{program}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    if isinstance(words, bool):
+        assert start_supervisor(home) is words
+        return
+    with pytest.raises(ZenwebserverError, match="cannot start") as error:
+        start_supervisor(home)
+    assert words in error.value.detail
