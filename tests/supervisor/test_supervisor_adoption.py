@@ -220,6 +220,21 @@ async def test_a_zygote_that_is_not_ready_is_ended(site: FakeSite, state: Worker
     await site.end()
 
 
+async def test_a_zygote_that_is_not_ready_is_not_taken_for_that_of_servers_that_run(site: FakeSite) -> None:
+    await site.started(1)
+    await site.supervisor_dies()
+    site.machine.zygotes[0].die()
+    loading = zygote_left(site, "1", WorkerState.STARTING)
+    loading.calls(0.0)
+    await adopt(site.supervisor)
+    assert not loading.running
+    assert not site.supervisor.releases[0].forks
+    site.process(1).die()
+    await asyncio.sleep(5)
+    assert site.process(1).accepts
+    await site.end()
+
+
 async def test_of_several_zygotes_of_one_release_one_stays(site: FakeSite) -> None:
     await site.started(1)
     others = [zygote_left(site, "1") for _ in range(3)]
@@ -364,6 +379,18 @@ async def test_one_that_does_not_call_is_killed(site: FakeSite) -> None:
     assert site.pids() == {1: site.process(1).pid, 2: None}
     assert "zope2" not in named(site)
     await site.ok("start")
+    await site.end()
+
+
+async def test_one_that_dies_before_it_has_called_is_not_waited_for(site: FakeSite) -> None:
+    await site.started(2)
+    site.machine.slow[site.process(2).pid] = 1000.0
+    await site.supervisor_dies()
+    asyncio.get_running_loop().call_later(1.0, site.process(2).die)
+    begun = now()
+    await adopt(site.supervisor)
+    assert now() - begun < 1.5
+    assert "zope2" not in named(site)
     await site.end()
 
 

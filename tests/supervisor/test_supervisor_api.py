@@ -165,6 +165,7 @@ async def test_one_that_is_cut_off_by_the_supervisors_end_says_so(
         return ""
 
     plays(for_ever)
+    directly = site.do("play")
     goes_on = post(site, "/operations/play")
     waits = post(site, "/operations/stop")
     await soon()
@@ -174,6 +175,7 @@ async def test_one_that_is_cut_off_by_the_supervisors_end_says_so(
         assert client.last["error"] == f"{name} was cut off: the supervisor ends"
         assert "zenwebserver start" in client.last["hint"]
         assert client.last["exit"] == 1
+    assert directly.task.cancelled()
     assert site.supervisor.changes.idle
 
 
@@ -339,6 +341,22 @@ async def test_a_session_lasts_until_its_client_goes_away_and_leaves_nothing(sit
     assert not site.conf("debug").exists()
     assert site.supervisor.idle
     assert site.idle
+    await site.end()
+
+
+async def test_a_session_alone_keeps_the_supervisor(site: FakeSite) -> None:
+    conf = site.home.zope_conf
+    head, _, _ = conf.read_text().partition("<zodb_db main>")
+    elsewhere = "  <zeoclient>\n    server localhost:9999\n  </zeoclient>\n"
+    conf.write_text(f"%import ZEO\n{head}<zodb_db main>\n  mount-point /\n{elsewhere}</zodb_db>\n")
+    client = post(site, "/sessions/debug")
+    await soon()
+    assert site.supervisor.storage.rests, "the site keeps its own"
+    assert not site.supervisor.idle
+    client.goes_away()
+    await client.answered()
+    await soon()
+    assert site.supervisor.idle
     await site.end()
 
 

@@ -269,7 +269,7 @@ async def test_one_wrong_report_does_not_end_the_watch(site: FakeSite, caplog: p
     await site.end()
 
 
-async def test_one_that_does_not_run_is_not_looked_at(site: FakeSite) -> None:
+async def test_one_that_does_not_run_is_not_looked_at(site: FakeSite, caplog: pytest.LogCaptureFixture) -> None:
     await watched(site)
     await site.ok("stop", targets=["2"])
     site.machine.boots = lambda server: server.boots(100.0)
@@ -278,4 +278,5 @@ async def test_one_that_does_not_run_is_not_looked_at(site: FakeSite) -> None:
     assert site.server(2).state is State.STOPPED
     assert not site.server(1).serves
     assert len(site.machine.servers) == 3
+    assert "is replaced" not in caplog.text
     await site.end()

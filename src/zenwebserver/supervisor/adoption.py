@@ -12,7 +12,7 @@ from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.pool import NUMBER, Pool
 from zenwebserver.supervisor.line.switchboard import Call
-from zenwebserver.supervisor.parts.release import Release, ReleaseState
+from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -119,12 +119,10 @@ async def _adopt_zygote(supervisor: Supervisor, call: Call, process: Process) ->
     name = call.standing.zygote
     zygote = supervisor.reception.adopt(call, process, supervisor.home.zygote_log)
     if zygote.state is WorkerState.READY and NAME_OF_RELEASE.fullmatch(name):
-        release = supervisor.release(name)
-        if release.state is ReleaseState.NEW:
-            release.adopt(zygote)
-            return
-    logger.warning("The zygote of release %.20s, pid %d, is not needed and is ended", name, process.pid)
-    await process.end(signal.SIGKILL, END_SECONDS)
+        supervisor.release(name).adopt(zygote)
+    else:
+        logger.warning("The zygote of release %.20s, pid %d, is not ready and is ended", name, process.pid)
+        await process.end(signal.SIGKILL, END_SECONDS)
 
 
 async def _adopt_server(supervisor: Supervisor, call: Call, process: Process) -> None:
@@ -139,7 +137,6 @@ async def _adopt_server(supervisor: Supervisor, call: Call, process: Process) ->
         server.adopt_leaving(worker)
     else:
         logger.warning("Server %s, pid %d, is not asked for and is ended", name, process.pid)
-        call.drop_listener()
         worker.order(OrderName.LEAVE, timeout=supervisor.settings.drain_timeout)
         if not await process.wait(END_SECONDS):
             await process.end(signal.SIGKILL, END_SECONDS)

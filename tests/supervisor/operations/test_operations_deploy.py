@@ -117,6 +117,16 @@ async def test_a_storage_that_does_not_start_leaves_no_new_server(site: FakeSite
     await site.end()
 
 
+async def test_of_a_first_deploy_the_servers_that_come_up_keep_their_storage(site: FakeSite) -> None:
+    site.machine.boots = boots_but(2)
+    asked = await site.do("deploy", size="2")
+    assert asked.exit == 1
+    assert site.recorded() == [1]
+    assert site.process(1).accepts
+    assert site.supervisor.storage.serves
+    await site.end()
+
+
 @pytest.mark.parametrize("when", ["before the release", "before the server"])
 async def test_what_the_machine_lacks_leaves_no_new_server_either(site: FakeSite, when: str) -> None:
     await site.started(2)

@@ -10,7 +10,9 @@ from fake_machine import ServerProcess
 from fake_site import FakeSite
 from fakes import soon
 
+from zenwebserver.supervisor.operations.restart import DidNotComeBack, Exchanges
 from zenwebserver.supervisor.parts.state import State
+from zenwebserver.supervisor.report import Report
 from zenwebserver.worker.messages import OrderName
 
 Boots = Callable[[ServerProcess], None]
@@ -135,6 +137,22 @@ async def test_one_that_comes_back_in_the_old_code_while_the_new_one_loads_is_ex
     await site.end()
 
 
+async def test_one_that_comes_back_in_the_old_code_while_others_start_is_exchanged_too(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    await site.started(3)
+    site.machine.boots = lambda server: server.boots(15.0 if server.spec.release == "1" else 10.0)
+    for number in (1, 2, 3):
+        site.process(number).die()
+    await asyncio.sleep(1)
+    asked = await site.ok("restart")
+    assert asked.steps["Restarting Server 3"], "started in the second 21, it was back in the second 15"
+    assert releases(site) == dict.fromkeys((1, 2, 3), "2")
+    assert site.releases() == ["2"]
+    await site.end()
+
+
 async def test_one_that_was_about_to_stop_gets_the_new_code(site: FakeSite) -> None:
     await site.started(2)
     site.balancer.finishes = None
@@ -230,7 +248,7 @@ async def test_an_undo_that_fails_hides_neither_the_cause_nor_keeps_the_others_f
         elif server.spec.server == "1" and server.spec.release == "1":
             server.fails("Traceback\nMemoryError: no room")
         else:
-            server.boots()
+            server.boots(10.0 if server.spec.release == "1" else 0.0)
 
     site.machine.boots = boots
     asked = await site.do("restart")
@@ -246,7 +264,7 @@ async def test_an_undo_that_fails_hides_neither_the_cause_nor_keeps_the_others_f
     )
     assert releases(site) == {1: "2", 2: "1", 3: "1", 4: "1"}
     assert site.releases() == ["1", "2"], "each server's is kept"
-    assert all(site.server(number).serves for number in (1, 2, 3, 4))
+    assert all(site.server(number).state is State.RUNNING for number in (1, 2, 3, 4)), "none is still under way"
     assert [site.pids()[number] for number in (3, 4)] == [pids[3], pids[4]]
     await site.end()
 
@@ -285,24 +303,21 @@ async def test_one_that_dies_between_its_exchange_and_the_end_of_the_restart_bri
     await site.end()
 
 
-async def test_one_whose_death_is_noticed_in_the_very_last_moment_brings_all_back(site: FakeSite) -> None:
-    await site.started(2)
-    pids = site.pids()
-    exchange = site.supervisor.exchange_server
-
-    async def dies_as_it_ends(server: object, release: object) -> object:
-        undo = await exchange(server, release)  # type: ignore[arg-type]
-        if server is site.server(2):
-            site.server(1).process.die()  # type: ignore[union-attr]
-            while site.server(1).state is State.EXCHANGED:
-                await asyncio.sleep(0)
-        return undo
-
-    site.supervisor.exchange_server = dies_as_it_ends  # type: ignore[method-assign,assignment]
-    asked = await site.do("restart")
-    assert "Server 1 died right after its restart" in asked.error
-    await soon()
-    assert site.pids() == pids
+async def test_one_whose_death_is_noticed_in_the_very_last_moment_is_not_overlooked(site: FakeSite) -> None:
+    await site.started(1)
+    former = site.process(1)
+    exchanges = Exchanges(site.supervisor, Report(lambda _: None), await site.supervisor.new_release())
+    async with site.supervisor.changes.make("restart"):
+        await exchanges.make(site.server(1))
+        exchanges.check()
+        site.process(1).die()
+        while site.server(1).state is State.EXCHANGED:
+            await asyncio.sleep(0)
+        with pytest.raises(DidNotComeBack, match="died right after its restart"):
+            exchanges.check()
+        assert await exchanges.undo()
+    assert former.accepts
+    await site.supervisor.retire_releases()
     await site.end()
 
 
@@ -326,6 +341,47 @@ async def test_one_whose_former_process_died_meanwhile_goes_back_by_an_exchange(
     assert site.pids()[1] != pids[1]
     assert site.releases() == ["1"]
     assert site.process(1).accepts
+    await site.end()
+
+
+async def test_one_whose_processes_both_died_meanwhile_comes_back_in_its_former_release(site: FakeSite) -> None:
+    await site.started(3)
+    pids = site.pids()
+
+    def boots(server: ServerProcess) -> None:
+        if server.spec.release == "1":
+            server.boots(2.0)
+        elif server.spec.server == "1":
+            site.process_with(pids[1]).die()
+            server.boots(0.5 if len(site.processes(1)) == 2 else 1000.0)
+        elif server.spec.server == "3":
+            site.process(1).die()
+            server.fails_after(1.0)
+        else:
+            server.boots(0.5)
+
+    site.machine.boots = boots
+    asked = await site.do("restart")
+    assert asked.error.startswith("Server 3 did not come back")
+    assert asked.error.endswith("(the former one goes on serving; no server was restarted)")
+    assert releases(site) == dict.fromkeys((1, 2, 3), "1")
+    assert site.releases() == ["1"]
+    assert site.process(1).accepts
+    await site.end()
+
+
+async def test_one_that_was_coming_back_when_another_fails_serves_in_its_own_release(site: FakeSite) -> None:
+    await site.started(3)
+    site.machine.boots = fails(3, seconds=5.0)
+    site.process(1).die()
+    await asyncio.sleep(2)
+    assert site.server(1).comes_back
+    asked = await site.do("restart")
+    assert asked.steps["Restarting Server 1"]
+    assert asked.error.endswith("(the former one goes on serving; no server was restarted)")
+    assert releases(site) == dict.fromkeys((1, 2, 3), "1")
+    assert site.process(1).accepts
+    assert site.nginx_knows(1)
     await site.end()
 
 

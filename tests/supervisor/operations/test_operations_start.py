@@ -51,6 +51,16 @@ async def test_what_runs_already_is_told_where_it_was_named(site: FakeSite) -> N
     await site.end()
 
 
+async def test_a_server_that_is_started_alone_is_told_to_nginx(site: FakeSite) -> None:
+    await site.started(2)
+    await site.ok("stop", targets=["2"])
+    assert not site.nginx_knows(2)
+    asked = await site.ok("start", targets=["2"])
+    assert asked.steps == {"Starting Server 2": True}
+    assert site.nginx_knows(2)
+    await site.end()
+
+
 async def test_a_new_database_is_made_by_the_first_server_alone(site: FakeSite) -> None:
     (site.home.var / "filestorage" / "Data.fs").unlink()
     site.machine.boots = lambda server: server.boots(10.0)

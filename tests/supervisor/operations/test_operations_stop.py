@@ -143,6 +143,16 @@ async def test_one_that_outlasts_the_drain_timeout_is_killed(site: FakeSite) -> 
     await site.end()
 
 
+async def test_the_last_server_of_a_release_takes_it_along(site: FakeSite) -> None:
+    await site.started(2)
+    await site.ok("restart", targets=["1"])
+    assert site.releases() == ["1", "2"]
+    await site.ok("stop", targets=["1"])
+    assert site.releases() == ["1"]
+    assert [zygote.running for zygote in site.machine.zygotes] == [True, False]
+    await site.end()
+
+
 async def test_one_that_comes_back_is_ended_and_stays_so(site: FakeSite) -> None:
     await site.started(2)
     site.machine.boots = lambda server: server.boots(10.0)

@@ -211,7 +211,8 @@ class Exchanges:
         """Those that did not run before. Returns what kept nginx from being told."""
         started = [made.server for made in self._made if not made.former and not made.server.rests]
         try:
-            for server in await take_out(self._supervisor, self._report, started):
+            await take_out(self._supervisor, self._report, started)
+            for server in started:
                 await server.leave()
         except ZenwebserverError as error:
             return error

@@ -158,8 +158,8 @@ async def start_loadbalancer(supervisor: Supervisor, report: Report, *, quiet: b
             raise
 
 
-async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> list[Server]:
-    """Until no nginx worker knows them any more; others may change things meanwhile. Returns those still to stop."""
+async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
+    """Until no nginx worker knows them any more; others may change things meanwhile, and start them again."""
     if supervisor.balancer.serves and servers:
         with report.step("Taking them out of the pool"):
             outdated = await supervisor.publish(without=frozenset(server.number for server in servers))
@@ -169,7 +169,6 @@ async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Ser
                     report.note("Requests in nginx outlasted drainTimeout")
     else:
         await retire(servers)
-    return [server for server in servers if server.state is State.STOPPING]
 
 
 async def retire(servers: Sequence[Server]) -> None:
