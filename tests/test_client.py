@@ -171,6 +171,7 @@ def test_a_supervisor_that_was_robbed_of_its_socket_is_given_the_time_to_make_it
     assert not Client(home).runs_something()
 
 
+@pytest.mark.real  # what it starts plays a supervisor
 @pytest.mark.parametrize(
     ("program", "words"),
     [
