@@ -46,6 +46,11 @@ def become_owner_of(folder: Path) -> str | None:
     return name
 
 
+def owner_is_root(folder: Path) -> bool:
+    """Whether root works in a folder of root's own."""
+    return os.geteuid() == 0 and folder.stat().st_uid == 0
+
+
 @contextlib.contextmanager
 def binding_low_ports(wanted: bool) -> Iterator[None]:
     """What is started inside may bind ports below 1024, where we may hand that on."""

@@ -27,7 +27,7 @@ from zenwebserver.supervisor.log import configure_logging
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.starter import RUNNING, Predecessor, Starter
 from zenwebserver.supervisor.succession import Successor
-from zenwebserver.supervisor.supervisor import Supervisor, owner_is_root
+from zenwebserver.supervisor.supervisor import Supervisor
 from zenwebserver.supervisor.tasks import Tasks
 from zenwebserver.supervisor.whereabouts import Whereabouts
 
@@ -67,7 +67,7 @@ def prepare(home: Home, inherited: int | None) -> Lock:
     configure_logging(home)
     if owner:
         logger.info("Started as root; everything runs as %s, the owner of %s", owner, home.path)
-    elif owner_is_root(home.path):
+    elif privileges.owner_is_root(home.path):
         logger.warning("Everything runs as root, because root owns %s", home.path)
     return lock
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -258,7 +257,3 @@ class Supervisor:
         parts = [self.storage, self.balancer, *self.servers.values()]
         leaving = any(server.leaving for server in self.servers.values())
         return all(part.rests for part in parts) and not (leaving or self.sessions or self.releases)
-
-
-def owner_is_root(home: Path) -> bool:
-    return os.geteuid() == 0 and home.stat().st_uid == 0
