@@ -29,7 +29,7 @@ NAME_OF_RELEASE = re.compile(r"[0-9]{1,9}")
 
 
 async def adopt(supervisor: Supervisor) -> None:
-    """Storage by its pid file, nginx by its name, servers and zygotes by the calls that they make."""
+    """Storage by its pid file or its command, nginx by its name, servers and zygotes by the calls that they make."""
     readable = _read_record(supervisor)
     supervisor.storage.adopt()
     await supervisor.balancer.adopt()

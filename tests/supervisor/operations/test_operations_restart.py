@@ -254,7 +254,7 @@ async def test_an_undo_that_fails_hides_neither_the_cause_nor_keeps_the_others_f
     asked = await site.do("restart")
     assert asked.error == (
         "Server 3 did not come back: ended with exit code 1: ValueError: broken "
-        "(the former one goes on serving; not every server could go back)"
+        "(the former one goes on serving; not all is as it was)"
     )
     assert asked.steps["Going back to the former release"] is False
     (note,) = [note for note in asked.notes if "could not go back" in note]
@@ -266,6 +266,30 @@ async def test_an_undo_that_fails_hides_neither_the_cause_nor_keeps_the_others_f
     assert site.releases() == ["1", "2"], "each server's is kept"
     assert all(site.server(number).state is State.RUNNING for number in (1, 2, 3, 4)), "none is still under way"
     assert [site.pids()[number] for number in (3, 4)] == [pids[3], pids[4]]
+    await site.end()
+
+
+async def test_one_whose_configuration_cannot_be_put_back_goes_back_all_the_same(site: FakeSite) -> None:
+    await site.started(3)
+    pids = site.pids()
+
+    def boots(server: ServerProcess) -> None:
+        if server.spec.server == "3":
+            site.conf(1).unlink()
+            site.conf(1).mkdir()
+            server.fails()
+        else:
+            server.boots()
+
+    site.machine.boots = boots
+    asked = await site.do("restart")
+    assert asked.error.startswith("Server 3 did not come back: ended with exit code 1: ValueError: broken")
+    assert asked.error.endswith("(the former one goes on serving; not all is as it was)")
+    assert any(str(site.conf(1)) in note for note in asked.notes)
+    await soon()
+    assert site.pids() == pids
+    assert all(site.server(number).state is State.RUNNING for number in (1, 2, 3))
+    site.conf(1).rmdir()
     await site.end()
 
 

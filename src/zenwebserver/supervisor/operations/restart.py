@@ -125,7 +125,7 @@ class DidNotComeBack(ZenwebserverError):
             still = f"it goes on in release {release.name}"
         else:
             still = "the former one goes on serving"
-        others = "no server was restarted" if went_back else "not every server could go back"
+        others = "no server was restarted" if went_back else "not all is as it was"
         return ZenwebserverError(f"{self.message} ({still}; {others})", hint=self.hint, detail=self.detail)
 
 
@@ -195,9 +195,12 @@ class Exchanges:
         return True
 
     async def _go_back(self, made: Exchange) -> None:
-        if made.undo:
-            await made.undo()
         server = made.server
+        if made.undo:
+            try:
+                await made.undo()
+            finally:
+                await server.go_back()  # also where its configuration could not be put back
         if made.former is None or server.release is not self._release:
             return
         if server.serves:  # and its former process has ended
