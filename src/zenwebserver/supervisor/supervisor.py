@@ -25,7 +25,6 @@ from zenwebserver.supervisor.line.worker import Worker
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
-from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.parts.storage import Storage
 from zenwebserver.supervisor.published import Published
 from zenwebserver.supervisor.tasks import Tasks
@@ -168,13 +167,23 @@ class Supervisor:
             await release.end()
 
     async def start_server(self, server: Server, release: Release) -> None:
-        """Start it in `release`, with the site's configuration as it is now."""
+        """Start it in `release`, with the site's configuration as it is now.
+
+        Raises ZenwebserverError, OSError; one that was coming back goes on so, in its own release.
+        """
         if server.serves or server.resume():
             return  # it came back while its start was prepared, or had not left yet
-        self.write_server_conf(server.name)
-        self._set_up(server)
-        server.release = release
-        await server.start()
+        former = server.release
+        text = self.write_server_conf(server.name)
+        try:
+            self._set_up(server)
+            server.release = release
+            await server.start()
+        except BaseException:
+            if server.comes_back:
+                server.release = former
+                self._put_back(server, text)
+            raise
 
     async def exchange_server(self, server: Server, release: Release) -> Callable[[], Awaitable[None]]:
         """Exchange its process for one of `release`. Returns what undoes it, until `server.settle()`.
@@ -184,9 +193,10 @@ class Supervisor:
         former = self.write_server_conf(server.name)
 
         async def undo() -> None:
-            if former is not None:
-                files.replace(self.home.server_conf(server.name), former, mode=0o600)
-            await server.go_back()
+            try:
+                self._put_back(server, former)
+            finally:
+                await server.go_back()
 
         try:
             await server.exchange(release)
@@ -197,6 +207,11 @@ class Supervisor:
                 logger.error("%s", error)  # what it failed of in the first place is what the admin is told
             raise
         return undo
+
+    def _put_back(self, server: Server, former: str | None) -> None:
+        """Its configuration, where it had one."""
+        if former is not None:
+            files.replace(self.home.server_conf(server.name), former, mode=0o600)
 
     def forget_server(self, number: int) -> None:
         """It does not exist any more; a client home that holds something stays."""
@@ -212,7 +227,7 @@ class Supervisor:
 
     def _one_left(self) -> None:
         for number, server in list(self.servers.items()):
-            if number not in self.pool.servers and server.state is State.STOPPED:
+            if number not in self.pool.servers and server.rests:
                 self.forget_server(number)
         self.ended()
 

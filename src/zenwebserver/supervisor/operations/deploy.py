@@ -10,7 +10,6 @@ from zenwebserver.supervisor.operations.steps import (
     load_release,
     prepare,
     remove_surplus,
-    start_server,
     start_storage,
     stop_unused_storage,
 )
@@ -58,7 +57,7 @@ async def bring_up(supervisor: Supervisor, server: Server, release: Release) -> 
     """It serves, and nginx knows it. Raises ZenwebserverError; then it is as before."""
     came_back = server.comes_back
     try:
-        await start_server(supervisor, server, release)
+        await supervisor.start_server(server, release)
     except (ZenwebserverError, OSError) as error:
         raise did_not_come_up(supervisor, server, error) from error
     try:

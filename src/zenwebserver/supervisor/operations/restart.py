@@ -16,7 +16,6 @@ from zenwebserver.supervisor.operations.steps import (
     prepare,
     remove_surplus,
     start_loadbalancer,
-    start_server,
     start_servers,
     start_storage,
     take_out,
@@ -167,7 +166,7 @@ class Exchanges:
 
     async def _start(self, server: Server) -> None:
         former = server.release if server.comes_back else None
-        await start_server(self._supervisor, server, self._release)
+        await self._supervisor.start_server(server, self._release)
         if server.release is self._release:
             self._made.append(Exchange(server, former))
         await self._supervisor.publish()
@@ -197,10 +196,7 @@ class Exchanges:
     async def _go_back(self, made: Exchange) -> None:
         server = made.server
         if made.undo:
-            try:
-                await made.undo()
-            finally:
-                await server.go_back()  # also where its configuration could not be put back
+            await made.undo()
         if made.former is None or server.release is not self._release:
             return
         if server.serves:  # and its former process has ended

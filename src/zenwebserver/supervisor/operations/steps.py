@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Iterable, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine import files
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
@@ -107,7 +106,7 @@ async def start_servers(
         async with at_once:
             try:
                 with report.step(f"Starting {server.title}"):
-                    await start_server(supervisor, server, joined)
+                    await supervisor.start_server(server, joined)
             except (ZenwebserverError, OSError) as error:
                 failures.append(did_not_come_up(supervisor, server, error))
 
@@ -116,20 +115,6 @@ async def start_servers(
     if not failures:
         await together(map(start_one, stopped))
     return failures
-
-
-async def start_server(supervisor: Supervisor, server: Server, release: Release) -> None:
-    """Start it in `release`. Raises ZenwebserverError, OSError; where it came back, it goes on so in its own one."""
-    conf, former = supervisor.home.server_conf(server.name), server.release
-    text = files.read_text(conf) if conf.exists() else None
-    try:
-        await supervisor.start_server(server, release)
-    except BaseException:
-        if server.comes_back:
-            server.release = former
-            if text is not None:
-                files.replace(conf, text, mode=0o600)
-        raise
 
 
 async def together(works: Iterable[Awaitable[None]]) -> None:
