@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from zenwebserver.machine.ports import bind
 from zenwebserver.supervisor.line.probe import probe
@@ -20,6 +21,14 @@ PROMPT = 15.0
 PROBATION = 0.3
 # How a process ends (machine/processes.py) that cannot live with being forked; a SIGKILL is an admin's or the kernel's.
 CRASHES = tuple(f"was killed by {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"))
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One of the processes that stand behind a server's socket in turn, and the release that it comes from."""
+
+    worker: Worker
+    release: Release
 
 
 async def booted(launch: Callable[[], Awaitable[Worker]], release: Release, title: str, seconds: float) -> Worker:

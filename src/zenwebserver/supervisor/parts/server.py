@@ -7,12 +7,11 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.supervisor.line.worker import StartError, Worker
-from zenwebserver.supervisor.parts.birth import PROMPT, booted, try_out
+from zenwebserver.supervisor.parts.birth import PROMPT, Generation, booted, try_out
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.leaving import Leaving
 from zenwebserver.supervisor.parts.listener import Listener
@@ -25,14 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Seconds for which a dead server's socket goes on listening: a warm successor reads by then what has come in.
 SUCCESSION = 1.0
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One of the processes that stand behind a server's socket in turn, and the release that it comes from."""
-
-    worker: Worker
-    release: Release
 
 
 class Server(KeptAlive):
