@@ -62,6 +62,7 @@ class ControlSocket:
         task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]), name="The control socket")
         self._serving.add(task)
         task.add_done_callback(lambda task: self._ended(task, server))
+        task.add_done_callback(lambda _: listener.close())  # uvicorn does not, where it is cut off
 
     def take_away(self) -> None:
         """From here on a command starts the next supervisor, and whoever has asked too late is sent on to it."""
