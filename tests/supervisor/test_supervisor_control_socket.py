@@ -129,17 +129,24 @@ async def test_at_the_end_whoever_is_being_answered_gets_the_whole_answer(home: 
         await closing
 
 
-async def test_an_answer_without_end_does_not_keep_the_supervisor_from_ending(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny, listener = Tiny(), listen_on(home.control_socket)
-    monkeypatch.setattr("zenwebserver.supervisor.control_socket.listen_on", lambda _: listener)
+async def test_an_answer_without_end_does_not_keep_the_supervisor_from_ending(home: Home) -> None:
+    tiny = Tiny()
     async with opened(home, tiny) as control:
         long = await ask(home.control_socket, "POST", "/long")
         assert await long.status() == 200
         begun = asyncio.get_running_loop().time()
         await control.close()
         assert asyncio.get_running_loop().time() - begun < 10
-        assert listener.fileno() == -1
         long.hang_up()
         await asyncio.sleep(1)
+
+
+async def test_cut_off_it_listens_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = listen_on(home.control_socket)
+    monkeypatch.setattr("zenwebserver.supervisor.control_socket.listen_on", lambda _: listener)
+    async with opened(home, Tiny()):
+        assert await name(home) == "tiny"
+        (serving,) = (task for task in asyncio.all_tasks() if task.get_name() == "The control socket")
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert listener.fileno() == -1
