@@ -52,7 +52,7 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
     supervisor.record(wanted)
     try:
         yield
-    except ZenwebserverError:
+    except (ZenwebserverError, OSError):
         supervisor.record(former)
         raise
 
