@@ -160,12 +160,13 @@ class LoadBalancer(KeptAlive):
     async def stop(self) -> None:
         """nginx answers what it has accepted; what still runs after the drain timeout is cut off."""
         await self._end_recovery()
-        self._become(State.STOPPING)
-        if self.process:
+        if self.state is not State.STOPPING:  # else it was begun before, and failed
+            self._become(State.STOPPING)
+        if self.process and self.process not in self._leaving:
             self._let_go(self.process)
         for stray in self._strays():
             self._let_go(stray)
-        await self._end_orphans()
+        self._let_go_orphans()
         while self._leaving:
             await asyncio.wait(self._leaving.values())
         self._clear()
@@ -243,19 +244,22 @@ class LoadBalancer(KeptAlive):
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
+        orphans = self._let_go_orphans()
+        async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
+            while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def _let_go_orphans(self) -> list[Process]:
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
             if each.pid not in self._leaving_pids() and (orphan := _adopted(each))
         ]
-        if not orphans:
-            return
-        logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
+        if orphans:
+            logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
         for orphan in orphans:
             self._let_go(orphan)
-        async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
-            while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return orphans
 
     def _strays(self) -> list[Process]:
         """Masters of this home that nobody here knows."""
