@@ -242,8 +242,9 @@ class Supervisor:
         async with self.changes.make(f"taking {server.title} out of the pool"):
             try:
                 await self.publish()
-            except ZenwebserverError as error:
-                logger.error("%s is still in the pool: %s\n%s", server.title, error.message, error.detail)
+            except (ZenwebserverError, OSError) as error:
+                detail = getattr(error, "detail", "")
+                logger.error("%s is still in the pool: %s\n%s", server.title, error, detail)
 
     # The load balancer's view of the pool.
 
@@ -265,6 +266,12 @@ class Supervisor:
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
         return await self.published.configure(self.settings, self.pool_servers())
+
+    def let_go(self) -> None:
+        """Another supervisor adopts what runs: nothing that is listened on is held open here."""
+        self.switchboard.close()
+        for server in self.servers.values():
+            server.let_go()
 
     @property
     def idle(self) -> bool:
