@@ -11,6 +11,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.supervisor import Supervisor
 from zenwebserver.worker.messages import Figures
 
@@ -100,7 +101,8 @@ class Health:
         assert server.release
         try:
             await server.exchange(server.release)
-            await server.gone_back()
+            if server.state is State.GOING_BACK:
+                await server.go_back()  # it does so already; returns when it has
             if server.worker is worker:
                 raise StartError("its successor died at once")
         except (ZenwebserverError, OSError) as error:

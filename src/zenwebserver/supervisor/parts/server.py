@@ -124,10 +124,6 @@ class Server(KeptAlive):
         """
         if self.state is State.EXCHANGED:
             self._begin_to_go_back("")
-        await self.gone_back()
-
-    async def gone_back(self) -> None:
-        """Where it is going back, returns when it has. Raises ZenwebserverError as `go_back` does."""
         if self.state is State.GOING_BACK:
             assert self._way_back
             if error := await asyncio.shield(self._way_back):
@@ -174,8 +170,6 @@ class Server(KeptAlive):
 
     def let_go(self) -> None:
         """Another supervisor adopts it: its socket listens as long as its process does."""
-        if self._closing:
-            self._closing.cancel()
         self._listener.close()
 
     # How a process comes to serve.
