@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeProcess, soon
 from short_home import short_home
 
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.supervisor.parts import loadbalancer
 from zenwebserver.supervisor.parts.loadbalancer import START_SECONDS, LoadBalancer
@@ -130,6 +131,38 @@ async def test_a_new_master_that_has_not_come_up_is_ended_and_the_former_stays(h
     assert balancer.process is former
     assert (former.signals, new.signals) == ([], [signal.SIGTERM])
     await balancer.stop()
+
+
+# A start.
+
+
+@pytest.mark.parametrize(
+    ("seconds", "why"), [(1.0, "it ended with exit code 1"), (1000.0, "it was not ready after 30 s")]
+)
+async def test_a_start_that_fails_says_how_and_leaves_nothing(
+    home: Home, nginx: FakeNginx, monkeypatch: pytest.MonkeyPatch, seconds: float, why: str
+) -> None:
+    nginx.orphan().die()
+    home.nginx_pid.write_text("0\n")
+    starter = FakeProcess()
+    asyncio.get_running_loop().call_later(seconds, starter.die, "ended with exit code 1")
+    monkeypatch.setattr(loadbalancer.Process, "spawn", lambda *_, **__: starter)
+    balancer = LoadBalancer(home, Tasks())
+    with pytest.raises(ZenwebserverError, match=why):
+        await balancer.start()
+    assert not starter.running
+    assert balancer.state is State.STOPPED
+
+
+async def test_workers_without_a_master_that_keep_the_port_are_told(home: Home, nginx: FakeNginx) -> None:
+    orphan = nginx.orphan()
+    orphan.ignores.add(signal.SIGQUIT)
+    balancer = LoadBalancer(home, Tasks())
+    with pytest.raises(ZenwebserverError, match="without a master kept their port within 30 s"):
+        await balancer.start()
+    assert balancer.state is State.STOPPED
+    orphan.die()
+    await soon()
 
 
 # A reload.

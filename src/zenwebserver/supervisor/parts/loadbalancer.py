@@ -197,11 +197,11 @@ class LoadBalancer(KeptAlive):
 
     async def _master(self, starter: Process, log_start: int) -> Process:
         """The process that `starter` leaves in the background. Raises ZenwebserverError."""
-        if not await starter.wait(START_SECONDS) or starter.exited.result() != ENDED_WELL:
+        in_time = await starter.wait(START_SECONDS)
+        if not in_time or starter.exited.result() != ENDED_WELL:
             await starter.end(signal.SIGKILL, START_SECONDS)
-            raise ZenwebserverError(
-                f"nginx did not start: it {starter.exited.result()}", detail=tail(self._log, log_start)
-            )
+            how = starter.exited.result() if in_time else f"was not ready after {START_SECONDS:g} s"
+            raise ZenwebserverError(f"nginx did not start: it {how}", detail=tail(self._log, log_start))
         async with _bounded(START_SECONDS, "nginx wrote no pid file"):
             while not (process := self._named()):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
