@@ -242,9 +242,8 @@ class Supervisor:
         async with self.changes.make(f"taking {server.title} out of the pool"):
             try:
                 await self.publish()
-            except (ZenwebserverError, OSError) as error:
-                detail = getattr(error, "detail", "")
-                logger.error("%s is still in the pool: %s\n%s", server.title, error, detail)
+            except ZenwebserverError as error:
+                logger.error("%s is still in the pool: %s\n%s", server.title, error.message, error.detail)
 
     # The load balancer's view of the pool.
 
@@ -261,7 +260,11 @@ class Supervisor:
 
         Raises ZenwebserverError.
         """
-        return await self.published.put_pool(self.settings, self.pool_servers(without=without))
+        try:
+            return await self.published.put_pool(self.settings, self.pool_servers(without=without))
+        except OSError as error:
+            hint = "Mend that, and repeat the command."
+            raise ZenwebserverError(f"nginx could not be told of the pool: {error}", hint=hint) from error
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""

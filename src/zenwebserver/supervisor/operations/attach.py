@@ -52,7 +52,7 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
     supervisor.record(wanted)
     try:
         yield
-    except (ZenwebserverError, OSError):
+    except ZenwebserverError:
         supervisor.record(former)
         raise
 
