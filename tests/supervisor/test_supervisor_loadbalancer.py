@@ -13,7 +13,7 @@ from short_home import short_home
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.supervisor.parts import loadbalancer
-from zenwebserver.supervisor.parts.loadbalancer import START_SECONDS, LoadBalancer
+from zenwebserver.supervisor.parts.loadbalancer import LEAVING_SECONDS, START_SECONDS, LoadBalancer
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
@@ -190,6 +190,28 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
         worker.die()
     assert await gone
     assert balancer.outdated_workers() == set()
+    await balancer.stop()
+
+
+async def test_while_the_master_before_it_still_finishes_one_is_reloaded_and_not_exchanged(
+    home: Home, nginx: FakeNginx
+) -> None:
+    former, master = nginx.master(), nginx.master()
+    former.ignores.add(signal.SIGQUIT)
+    master.ignores.add(signal.SIGHUP)
+    balancer = LoadBalancer(home, Tasks())
+    await balancer.adopt()
+    upgrade = asyncio.create_task(balancer.upgrade())
+    await asyncio.sleep(LEAVING_SECONDS - 1)
+    assert master.signals == [], "it would ignore the one for an exchange"
+    workers = nginx.workers(master.pid)
+    await asyncio.sleep(2)
+    nginx.begins_to_reload(master)
+    nginx.has_reloaded(master, workers)
+    assert not await upgrade
+    assert master.signals == [signal.SIGHUP]
+    assert balancer.process is master
+    former.die()
     await balancer.stop()
 
 

@@ -126,9 +126,10 @@ class LoadBalancer(KeptAlive):
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
         return not late
 
-    async def upgrade(self) -> None:
+    async def upgrade(self) -> bool:
         """Exchange the master by a new one (nginx's binary upgrade): its port never closes.
 
+        Returns whether it did; as long as the one before it still finishes, it can only be reloaded.
         Raises ZenwebserverError where the new one does not come up; then the former goes on.
         """
         former = self._running()
@@ -136,7 +137,7 @@ class LoadBalancer(KeptAlive):
             _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
             if late:
                 await self.reload()
-                return
+                return False
         log_start = log_size(self._log)
         former.send(signal.SIGUSR2)
         try:
@@ -150,6 +151,7 @@ class LoadBalancer(KeptAlive):
         self._watch(successor)
         self._let_go(former)
         self.knows_its_files = True
+        return True
 
     def _running(self) -> Process:
         """Raises ZenwebserverError where it has died a moment ago."""
