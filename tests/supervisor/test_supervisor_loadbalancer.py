@@ -133,6 +133,22 @@ async def test_a_new_master_that_has_not_come_up_is_ended_and_the_former_stays(h
     await balancer.stop()
 
 
+async def test_stuck_workers_without_a_master_keep_no_supervisor_from_beginning(home: Home, nginx: FakeNginx) -> None:
+    orphan = nginx.orphan()
+    orphan.ignores |= {signal.SIGQUIT, signal.SIGTERM}
+    home.nginx_pid.write_text("0\n")
+    balancer = LoadBalancer(home, Tasks())
+    begun = now()
+    await balancer.adopt()
+    assert now() == begun
+    assert orphan.signals == [signal.SIGQUIT]
+    with pytest.raises(ZenwebserverError, match="without a master kept their port within 30 s") as error:
+        await balancer.start()
+    assert error.value.hint == f"To end them: kill -9 {orphan.pid}"
+    await balancer.stop()
+    assert orphan.signals == [signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL]
+
+
 # A start.
 
 

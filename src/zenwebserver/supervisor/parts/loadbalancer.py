@@ -56,7 +56,7 @@ class LoadBalancer(KeptAlive):
             logger.warning("nginx, pid %d, has not come up, and is ended", found[0].pid)
             await found.pop(0).end(signal.SIGTERM, START_SECONDS)
         if not found:
-            await self._end_orphans()
+            self._let_go_orphans()  # whoever starts nginx waits for their port
             return
         for former in found[1:]:
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
@@ -246,12 +246,13 @@ class LoadBalancer(KeptAlive):
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
-        orphans = self._let_go_orphans()
-        async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
-            while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
+        self._let_go_orphans()
+        hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self._leaving)}"
+        async with _bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
+            while any(each.running and nginx_processes.listens(each.pid) for each in self._leaving):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    def _let_go_orphans(self) -> list[Process]:
+    def _let_go_orphans(self) -> None:
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
@@ -261,7 +262,6 @@ class LoadBalancer(KeptAlive):
             logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
         for orphan in orphans:
             self._let_go(orphan)
-        return orphans
 
     def _strays(self) -> list[Process]:
         """Masters of this home that nobody here knows."""
@@ -282,9 +282,9 @@ def _adopted(process: psutil.Process) -> Process | None:
 
 
 @contextlib.asynccontextmanager
-async def _bounded(seconds: float, message: str) -> AsyncIterator[None]:
+async def _bounded(seconds: float, message: str, hint: str = "") -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise ZenwebserverError(f"{message} within {seconds:g} s") from None
+        raise ZenwebserverError(f"{message} within {seconds:g} s", hint=hint) from None
