@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 from collections.abc import Iterator
 
@@ -147,6 +149,24 @@ async def test_stuck_workers_without_a_master_keep_no_supervisor_from_beginning(
     assert error.value.hint == f"To end them: kill -9 {orphan.pid}"
     await balancer.stop()
     assert orphan.signals == [signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL]
+
+
+async def test_a_full_disk_keeps_nobody_from_adopting_a_master_whose_pid_file_is_lost(
+    home: Home, nginx: FakeNginx, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    master = nginx.master()
+    nginx.pid_in_file = lambda _: None  # type: ignore[method-assign, assignment, return-value]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    balancer = LoadBalancer(home, Tasks())
+    with monkeypatch.context() as patch:
+        patch.setattr(loadbalancer.files, "replace", full)
+        await balancer.adopt()
+    assert balancer.process is master
+    assert "No space left" in caplog.text
+    await balancer.stop()
 
 
 # A start.

@@ -62,7 +62,10 @@ class LoadBalancer(KeptAlive):
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
             self._let_go(former)
         if nginx_processes.pid_in_file(self._home) != found[0].pid:
-            files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+            try:
+                files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+            except OSError as error:  # nobody is left without a supervisor for that
+                logger.error("nginx's pid file could not be written: %s", error)
         self._runs(found[0])
 
     async def _has_workers(self, master: Process) -> bool:
