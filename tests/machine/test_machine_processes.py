@@ -129,9 +129,9 @@ def test_waiting_is_bounded(tmp_path: Path) -> None:
         process = spawn(WAITS, tmp_path)
         assert not await process.wait(MOMENT)
         assert process.running
-        process.send(signal.SIGINT)
+        process.send(signal.SIGUSR2)
         assert await process.wait()
-        assert process.exited.result() == "was killed by SIGINT"
+        assert process.exited.result() == "was killed by SIGUSR2"
 
     asyncio.run(main())
 

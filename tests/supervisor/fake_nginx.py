@@ -48,6 +48,7 @@ class FakeBalancer(KeptAlive):
         self.left: FakeProcess | None = None  # what an earlier supervisor left running
         self.reloads = 0
         self.upgrades = 0
+        self.can_be_exchanged = True  # else it is only reloaded
 
     def knows(self, port: int) -> bool:
         """Whether any of its workers may still send to a server."""
@@ -101,10 +102,11 @@ class FakeBalancer(KeptAlive):
                 wait.cancel()
         return not late
 
-    async def upgrade(self) -> None:
+    async def upgrade(self) -> bool:
         self.upgrades += 1
         self._let_go_workers()
         self._read_files()
+        return self.can_be_exchanged
 
     async def stop(self) -> None:
         await self._end_recovery()

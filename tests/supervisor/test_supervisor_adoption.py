@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from fake_machine import CallingProcess, ServerProcess, ZygoteProcess
+from fake_machine import CallingProcess, NamedProcess, ServerProcess, ZygoteProcess
 from fake_site import FakeSite
 from fakes import soon
 
@@ -391,6 +391,27 @@ async def test_one_that_dies_before_it_has_called_is_not_waited_for(site: FakeSi
     await adopt(site.supervisor)
     assert now() - begun < 1.5
     assert "zope2" not in named(site)
+    await site.end()
+
+
+async def test_one_that_dies_meanwhile_and_whose_pid_another_process_has_by_then_harms_nobody(site: FakeSite) -> None:
+    await site.started(2)
+    died = site.process(2)
+    site.machine.slow[died.pid] = 1000.0
+    await site.supervisor_dies()
+    other = NamedProcess(site.machine)
+    other.pid, other.identity = died.pid, Identity(died.pid, 2)
+
+    def die() -> None:
+        died.die()
+        site.machine.processes[died.pid] = other
+
+    asyncio.get_running_loop().call_later(1.0, die)
+    begun = now()
+    await adopt(site.supervisor)
+    assert now() - begun < 1.5
+    assert other.signals == []
+    other.die()
     await site.end()
 
 

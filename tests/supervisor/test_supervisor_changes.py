@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from fakes import soon
 
-from zenwebserver.supervisor.changes import Changes
+from zenwebserver.supervisor.changes import Changes, NotBegun
 
 
 class Hall:
@@ -217,3 +217,26 @@ async def test_one_that_is_cut_off_at_the_moment_in_which_it_is_its_turn_passes_
     await asyncio.gather(first, second, third, return_exceptions=True)
     assert hall.seen == ["+first", "-first", "+third", "-third"]
     assert await is_free(hall.changes)
+
+
+async def test_once_they_are_closed_nobody_who_waits_or_comes_begins_and_each_is_told_so() -> None:
+    changes = Changes()
+    told = list[str]()
+
+    async def asks(what: str) -> None:
+        try:
+            async with changes.make(what):
+                told.append(f"{what} began")
+        except NotBegun:
+            told.append(f"{what} did not")
+
+    async with changes.make("upgrade"):
+        waiting = [asyncio.create_task(asks(what)) for what in ("start", "stop")]
+        await soon()
+        changes.close()
+        waiting[1].cancel()
+        await soon()
+    await asyncio.gather(*waiting, asks("deploy"))
+    assert told == ["stop did not", "start did not", "deploy did not"]
+    assert changes.idle
+    assert not changes.current

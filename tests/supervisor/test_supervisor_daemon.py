@@ -7,12 +7,13 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from asking import Asked, ask
-from fakes import FakeProcess
+from fakes import FakeProcess, soon, takes_connections
 from short_home import short_home
 
 from zenwebserver.errors import ZenwebserverError
@@ -323,7 +324,16 @@ async def test_in_a_home_that_was_removed_nothing_is_made(home: Home) -> None:
         await status(home)
 
 
-async def test_where_another_supervisor_holds_the_home_that_was_put_in_its_place_this_one_ends(home: Home) -> None:
+async def test_the_control_socket_of_one_whose_end_is_decided_is_not_made_anew(home: Home) -> None:
+    async with begun(home) as it:
+        it._control.take_away()
+        await asyncio.sleep(4)  # whoever it still answers takes so long
+        assert not home.control_socket.exists(), "a command would ask it, and be sent on again and again"
+
+
+async def test_where_another_supervisor_holds_the_home_that_was_put_in_its_place_this_one_ends(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
     async with begun(home) as it:
         home.etc.rename(home.path / "etc.away")
         home.etc.mkdir()
@@ -332,8 +342,10 @@ async def test_where_another_supervisor_holds_the_home_that_was_put_in_its_place
         await asyncio.sleep(5)
         assert it.ended.is_set()
         other.release()
+        await asyncio.sleep(5)
     assert home.control_socket.is_socket()
     successor.close()
+    assert "begun again" not in caplog.text
 
 
 # Succession.
@@ -384,6 +396,24 @@ async def test_where_its_successor_fails_it_says_why_and_begins_again(
         assert (await last_event(await stop.asked(home)))["done"] == "stop"
         assert stop.supervisors == [it._supervisor] != [former]
         await it.ended.wait()
+
+
+async def test_where_its_successor_fails_the_port_of_a_server_that_dies_then_does_not_go_on_listening(
+    home: Home, successor: PlayedSuccessor
+) -> None:
+    successor.error = ZenwebserverError("it died")
+    async with begun(home) as it:
+        former = it._supervisor
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        former.server(1)._listener.adopt(listener)
+        asked = await ask(home.control_socket, "POST", "/upgrade")
+        await reached("it has let go", lambda: not it._at_work)
+        await soon()
+        assert not takes_connections(address), "nobody but a process that accepts has it"
+        successor.may_take_over.set()
+        assert (await last_event(asked))["exit"] == 1
+        assert it._supervisor is not former
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from zenwebserver.supervisor.health import (
     Health,
     verdict,
 )
+from zenwebserver.supervisor.parts.birth import PROBATION
 from zenwebserver.supervisor.parts.state import State
-from zenwebserver.worker.messages import Figures, OrderName
+from zenwebserver.worker.messages import Figures, Order, OrderName
 
 PLAIN = parse("", Path("/home"))
 MEGABYTE = 1024**2
@@ -212,6 +214,62 @@ async def test_a_replacement_that_failed_is_tried_again_after_a_pause_and_the_se
     await asyncio.sleep(TRY_AGAIN_SECONDS + 5)
     assert site.process(2).accepts
     assert not process.running
+    await site.end()
+
+
+async def test_one_whose_successors_die_as_soon_as_they_serve_is_tried_again_after_a_pause_too(
+    site: FakeSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    await watched(site, hungTimeout=60)
+    process, obey = site.process(2), site.process(2).call.obey
+
+    def obeys_late(order: Order, listener: socket.socket | None) -> None:
+        asyncio.get_running_loop().call_later(0.5, now_obeys, order, listener and listener.dup())
+
+    def now_obeys(order: Order, listener: socket.socket | None) -> None:
+        obey(order, listener)
+        if listener:
+            listener.close()
+
+    process.call.obey = obeys_late  # type: ignore[method-assign]
+    begun = list[float]()
+
+    def boots(server: ServerProcess) -> None:
+        begun.append(now())
+        server.boots()
+        asyncio.get_running_loop().call_later(PROBATION, dies, server)
+
+    def dies(server: ServerProcess) -> None:
+        if server.accepts:
+            server.die()
+        elif server.running:
+            asyncio.get_running_loop().call_later(0.01, dies, server)
+
+    site.machine.boots = boots
+    process.says(all_busy_seconds=61.0)
+    await asyncio.sleep(3 * TRY_AGAIN_SECONDS)
+    assert len(begun) == 3
+    pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert all(TRY_AGAIN_SECONDS <= pause <= TRY_AGAIN_SECONDS + 20 for pause in pauses), pauses
+    assert process.accepts
+    assert site.server(2).state is State.RUNNING
+    assert "its former process goes on" in caplog.text
+    assert (await site.ok("restart", targets=["1"])).exit == 0
+    site.machine.boots = lambda server: server.boots()
+    await site.end()
+
+
+async def test_one_that_hangs_but_is_to_stop_already_is_not_replaced_again_and_again(site: FakeSite) -> None:
+    await watched(site, hungTimeout=60)
+    process = site.process(2)
+    site.balancer.finishes = None
+    stop = site.do("stop", targets=["2"])
+    await soon()
+    process.says(all_busy_seconds=61.0)
+    await asyncio.sleep(60)
+    assert process.signals == []
+    site.balancer.finish()
+    assert (await stop).exit == 0
     await site.end()
 
 

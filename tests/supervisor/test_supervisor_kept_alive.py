@@ -228,22 +228,6 @@ async def test_one_that_does_not_come_back_is_tried_again_until_it_is_given_up(
     await end(part)
 
 
-async def test_who_waits_until_it_has_recovered_goes_on_when_it_serves_or_is_given_up() -> None:
-    part = await started()
-    await part.recovered()
-    part.boot_seconds = 5.0
-    part.newest.die()
-    await soon()
-    await part.recovered()
-    assert part.state is State.RUNNING
-    part.error = OSError("no disk")
-    part.newest.die()
-    await soon()
-    await part.recovered()
-    assert part.state is State.FAILED
-    await end(part)
-
-
 # A command comes in between.
 
 

@@ -122,6 +122,21 @@ def test_zope_ini_that_is_no_text_is_told_before_zope_reads_it(home: Home) -> No
         asyncio.run(published.verify_site(home, parse("", home.path)))
 
 
+def test_a_zope_conf_that_imports_what_does_not_end_is_told_and_nothing_of_it_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.zope_conf.write_text(f"instancehome {home.path}\n")
+    home.zope_ini.write_text("[app:zope]\nuse = egg:Zope#main\n")
+    monkeypatch.setattr(published, "VERIFY_SITE_SECONDS", 0.3)
+    program = f"import os, time; open({str(home.path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    monkeypatch.setattr(published.launch, "check_arguments", lambda *_: [sys.executable, "-c", program])
+    with pytest.raises(ZenwebserverError, match=r"Zope did not read .* within 0\.3 s"):
+        asyncio.run(published.verify_site(home, parse("", home.path)))
+    if (home.path / "pid").exists():
+        assert not Path(f"/proc/{(home.path / 'pid').read_text()}").exists()
+    assert list(home.etc.glob(".verify*")) == []
+
+
 def test_what_killed_supervisors_left_is_swept_and_what_is_anybody_elses_stays(home: Home) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from zenwebserver.home import Home;"

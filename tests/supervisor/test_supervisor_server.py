@@ -133,6 +133,30 @@ async def test_it_starts_serves_and_stops_with_nothing_left(folder: Path, port: 
     assert stage.newest.process.signals == [], "it left by itself"
 
 
+def is_deaf_once_it_has_booted(played: Played) -> None:
+    played.boots()
+    played.call.hears = False
+
+
+async def test_one_that_boots_and_then_does_not_serve_is_killed(folder: Path, port: int) -> None:
+    stage = Stage(folder, port)
+    stage.next = is_deaf_once_it_has_booted
+    with pytest.raises(StartError, match="was not serving after 15 s"):
+        await stage.server.start()
+    assert stage.pids() == set()
+    assert stage.server.state is State.STOPPED
+    stage.next_boots()
+    stage.server.release = stage.old
+    await stage.server.start()
+    former = stage.newest
+    stage.next = is_deaf_once_it_has_booted
+    with pytest.raises(StartError, match="was not trying after 15 s"):
+        await stage.server.exchange(stage.new)
+    assert stage.pids() == {former.process.pid}
+    assert former.accepts
+    await end(stage)
+
+
 async def test_a_start_that_fails_leaves_nothing(folder: Path, port: int) -> None:
     stage = Stage(folder, port)
     stage.next_fails()

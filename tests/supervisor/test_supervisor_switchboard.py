@@ -139,6 +139,7 @@ async def test_a_listening_socket_travels_both_ways(folder: Path, listening: soc
         (call,) = stage.calls
         assert call.listener
         assert call.listener.getsockname() == listening.getsockname()
+        assert not call.listener.get_inheritable()
         assert call.order(Order(OrderName.ACCEPT, listener=True), call.listener)
         line, received, _, _ = socket.recv_fds(caller.socket, 1000, 2)
         assert json.loads(line)["order"] == "accept"

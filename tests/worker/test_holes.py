@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import pytest
 
@@ -21,6 +22,11 @@ def test_what_fills_the_holes_leaves_hardly_any() -> None:
     assert before > 1_000_000
     assert free_bytes() < before / 4
     assert kept
+
+
+def test_they_are_known_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    assert holes.free_places()
 
 
 def test_a_python_that_does_not_tell_of_its_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

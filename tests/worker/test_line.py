@@ -291,6 +291,7 @@ def test_each_order_gets_the_socket_that_came_with_it_though_all_are_read_at_onc
     assert listener
     with listener:
         assert listener.getsockname() == bound.getsockname()
+        assert not listener.get_inheritable(), "what the site starts does not keep it listening"
     assert caller.next() == (REST, None)
     assert unwanted.is_closed()
 

@@ -39,7 +39,7 @@ async def adopt(supervisor: Supervisor) -> None:
     called = await _adopt_callers(supervisor)
     supervisor.releases.sort(key=lambda release: int(release.name))
     await supervisor.retire_releases()
-    await asyncio.gather(*(_end_silent(pid, name) for pid, name in named.items() if pid not in called))
+    await asyncio.gather(*(_end_silent(each, name) for each, name in named.items() if each.pid not in called))
     if not readable:
         serving = [number for number, server in supervisor.servers.items() if server.serves]
         supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
@@ -57,10 +57,10 @@ def _read_record(supervisor: Supervisor) -> bool:
     return True
 
 
-def _named(supervisor: Supervisor) -> dict[int, str]:
+def _named(supervisor: Supervisor) -> dict[Identity, str]:
     """Servers and zygotes that live, by their pid files."""
     return {
-        identity.pid: path.stem
+        identity: path.stem
         for pattern in ("zope*.pid", "zygote*.pid")
         for path in sorted(supervisor.home.run.glob(pattern))
         if (identity := Identity.read(path))
@@ -79,21 +79,22 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
             path.unlink(missing_ok=True)
 
 
-async def _all_called(supervisor: Supervisor, pids: set[int]) -> None:
+async def _all_called(supervisor: Supervisor, known: set[Identity]) -> None:
     """Wait until the processes that are known have called, and give unknown ones the time of a call."""
     begun = asyncio.get_running_loop().time()
     waited = 0.0
     while waited < CALL_SECONDS:
-        missing = pids - {call.pid for call in supervisor.reception.waiting()}
-        if waited >= UNNAMED_SECONDS and not any(Identity.of(pid) for pid in missing):
+        called = {call.pid for call in supervisor.reception.waiting()}
+        missing = [each for each in known if each.pid not in called and Identity.of(each.pid) == each]
+        if waited >= UNNAMED_SECONDS and not missing:
             return
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
         waited = asyncio.get_running_loop().time() - begun
 
 
-async def _end_silent(pid: int, name: str) -> None:
-    if (identity := Identity.of(pid)) and (process := Process.adopt(identity)):
-        logger.warning("%s, pid %d, does not answer and is ended", name, pid)
+async def _end_silent(identity: Identity, name: str) -> None:
+    if process := Process.adopt(identity):  # by now its pid may be another's
+        logger.warning("%s, pid %d, does not answer and is ended", name, identity.pid)
         await process.end(signal.SIGKILL, END_SECONDS)
 
 

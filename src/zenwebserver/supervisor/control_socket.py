@@ -41,6 +41,11 @@ class ControlSocket:
     def is_there(self) -> bool:
         return self._place is not None and self._place.is_ours and self._server is not None
 
+    @property
+    def is_lost(self) -> bool:
+        """It is not there, though nobody has taken it away on purpose."""
+        return not self.gate.is_shut and not self.is_there
+
     def open(self, api: ASGIApp) -> None:
         """`api` answers from now on, at the path. Raises OSError."""
         self.gate.open(api)

@@ -189,7 +189,7 @@ class Daemon:
         self._supervisor.changes.close()
         self._supervisor.changes.finish()
         await self._tasks.end()
-        self._supervisor.switchboard.close()
+        self._supervisor.let_go()
 
     async def _begin_again(self) -> None:
         """Whatever is in the way: a home is not left without its supervisor."""
@@ -200,6 +200,7 @@ class Daemon:
             except Exception:
                 logger.exception("The supervisor cannot begin again yet")
                 await self._tasks.end()
+                self._supervisor.let_go()
                 await asyncio.sleep(BEGIN_AGAIN_SECONDS)
 
     def _read_settings(self) -> None:

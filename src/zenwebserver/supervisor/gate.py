@@ -31,6 +31,10 @@ class Gate:
         """Nobody is inside who has asked for a change and has not had the whole answer."""
         return not self._inside
 
+    @property
+    def is_shut(self) -> bool:
+        return self._shut
+
     def open(self, api: ASGIApp) -> None:
         self._api = api
         self._open.set()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor.line.worker import Worker
+from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts.server import Server
+from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.supervisor import Supervisor
 from zenwebserver.worker.messages import Figures
 
@@ -76,7 +77,9 @@ class Health:
             return
         now = asyncio.get_running_loop().time()
         found = verdict(worker.figures, now - worker.heard_at, worker.process.pid, self._supervisor.settings)
-        if found is None or (found.answers and now < self._not_before.get(server.number, 0.0)):
+        if found is None:
+            return
+        if found.answers and (not server.serves or now < self._not_before.get(server.number, 0.0)):
             return
         self._under_way.add(server.number)
         task = self._supervisor.tasks.do(f"The replacement of {server.title}", self._replace(server, worker, found))
@@ -92,14 +95,19 @@ class Health:
             return
         async with self._supervisor.changes.make(f"replacing {server.title}"):
             if server.worker is worker and server.serves:
-                await self._exchange(server)
+                await self._exchange(server, worker)
 
-    async def _exchange(self, server: Server) -> None:
+    async def _exchange(self, server: Server, worker: Worker) -> None:
         assert server.release
         try:
             await server.exchange(server.release)
+            if server.state is State.GOING_BACK:
+                await server.go_back()  # it does so already; returns when it has
+            if server.worker is worker:
+                raise StartError("its successor died at once")
         except (ZenwebserverError, OSError) as error:
             self._not_before[server.number] = asyncio.get_running_loop().time() + TRY_AGAIN_SECONDS
-            logger.error("%s could not be replaced: %s; its former process goes on", server.title, error)
+            how = "; its former process goes on" if server.serves and server.worker is worker else ""
+            logger.error("%s could not be replaced: %s%s", server.title, error, how)
         else:
             server.settle()

@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,7 @@ class Published:
         return True
 
 
+VERIFY_SITE_SECONDS = 120.0  # what zope.conf imports may be large, and the machine busy
 AS_IT_IS = "surrogateescape"  # nginx takes any bytes in a comment; so they stop no change of the pool
 # What earlier versions left unfinished when they were killed; to others these names mean nothing.
 FORMER_IN_ETC = re.compile(r"\.verify-[a-z0-9_]{8}|\.nginx(-zope)?\.conf\.prev\.new")
@@ -166,7 +167,19 @@ async def verify_site(home: Home, settings: Settings) -> None:
             stderr=asyncio.subprocess.PIPE,
             env=launch.environment(home),
         )
-        _, words = await process.communicate()
+        try:
+            async with asyncio.timeout(VERIFY_SITE_SECONDS):
+                _, words = await process.communicate()
+        except TimeoutError:
+            raise ZenwebserverError(
+                f"Zope did not read {home.zope_conf} within {VERIFY_SITE_SECONDS:g} s",
+                hint="Nothing was changed. What it imports (%import) may wait for something.",
+            ) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
     if process.returncode != 0:
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",

@@ -260,11 +260,21 @@ class Supervisor:
 
         Raises ZenwebserverError.
         """
-        return await self.published.put_pool(self.settings, self.pool_servers(without=without))
+        try:
+            return await self.published.put_pool(self.settings, self.pool_servers(without=without))
+        except OSError as error:
+            hint = "Mend that, and repeat the command."
+            raise ZenwebserverError(f"nginx could not be told of the pool: {error}", hint=hint) from error
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
         return await self.published.configure(self.settings, self.pool_servers())
+
+    def let_go(self) -> None:
+        """Another supervisor adopts what runs: nothing that is listened on is held open here."""
+        self.switchboard.close()
+        for server in self.servers.values():
+            server.let_go()
 
     @property
     def idle(self) -> bool:

@@ -67,6 +67,7 @@ class Whereabouts:
                 others += 1
         logger.critical("%s was replaced, and another supervisor holds it: this one ends", self._home.etc)
         self._lost()
+        await asyncio.get_running_loop().create_future()  # until it is ended; the home is not held once more
 
     def look(self) -> None:
         """Make anew what is gone. Raises OSError, RunsAlready."""
@@ -74,7 +75,7 @@ class Whereabouts:
             return  # the home is gone, or on its way to another place: nothing is made there
         self._lock.hold()
         make_folder(self._home.run, mode=0o700)
-        if not self._control.is_there:
+        if self._control.is_lost:
             logger.warning("%s was deleted, and is made anew", self._home.control_socket)
             self._control.open_anew()
         if not (self._switchboard and self._switchboard.is_ours):

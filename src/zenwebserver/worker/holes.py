@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 
 # A line of sys._debugmallocstats(): class, size in bytes, pools, blocks in use, blocks free.
 CLASS = re.compile(r"^ *\d+ +(\d+) +\d+ +\d+ +(\d+) *$", re.MULTILINE)
@@ -26,7 +25,7 @@ def free_places() -> list[tuple[int, int]]:
     tell = getattr(sys, "_debugmallocstats", None)
     if tell is None:
         return []
-    with tempfile.TemporaryFile() as told:
+    with os.fdopen(os.memfd_create("debugmallocstats"), "w+b") as told:  # no disk can be full, nor missing
         sys.stderr.flush()
         errors = os.dup(2)  # that is where it writes, below Python's own files
         os.dup2(told.fileno(), 2)

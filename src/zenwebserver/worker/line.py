@@ -202,6 +202,7 @@ def _listener(descriptor: int) -> socket.socket | None:
     except OSError:
         os.close(descriptor)
         return None
+    listener.set_inheritable(False)  # what the site starts must not keep it listening
     if listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM:
         return listener
     listener.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 
+import pytest
 from fake_site import FakeSite
 from fakes import soon
 
@@ -153,4 +156,24 @@ async def test_where_nginx_takes_it_not_the_record_is_as_it_was(site: FakeSite) 
     site.balancer.keeps_its_configuration = ""
     await site.ok("detach", targets=["2"])
     assert not site.nginx_knows(2), "it is told, though its file had it already"
+    await site.end()
+
+
+@pytest.mark.parametrize(("name", "before"), [("detach", [1, 2]), ("attach", [1])])
+async def test_where_nginx_cannot_be_told_for_want_of_disk_the_record_says_what_is(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch, name: str, before: list[int]
+) -> None:
+    await site.started(2)
+    if before == [1]:
+        await site.ok("detach", targets=["2"])
+
+    async def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.supervisor.published, "put_pool", full)
+        assert "No space left" in (await site.do(name, targets=["2"])).error
+    assert attached(site) == before
+    assert list(site.supervisor.pool.attached) == before
+    assert site.nginx_knows(2) == (2 in before)
     await site.end()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 
 import pytest
 from fake_machine import ServerProcess
@@ -350,4 +352,22 @@ async def test_what_a_supervisor_before_left_surplus_goes_with_the_next_deploy(s
     await soon()
     assert list(site.pids()) == [1, 2]
     assert not site.nginx_knows(3)
+    await site.end()
+
+
+async def test_one_that_nginx_cannot_be_told_of_for_want_of_disk_is_not_deployed(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.started(1)
+
+    async def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.supervisor.published, "put_pool", full)
+        error = (await site.do("deploy", size="2")).error
+    assert error.startswith("Server 2 could not be put into the pool: nginx could not be told of the pool: [Errno 28]")
+    assert site.recorded() == [1]
+    assert list(site.pids()) == [1]
+    assert not site.process(2).running
     await site.end()

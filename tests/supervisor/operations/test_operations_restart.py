@@ -487,3 +487,12 @@ async def test_servers_alone_leave_nginx_as_it_is(site: FakeSite) -> None:
     await site.ok("restart", targets=["servers"])
     assert (site.balancer.upgrades, site.balancer.reloads) == (0, reloads)
     await site.end()
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+async def test_an_nginx_that_can_only_be_reloaded_is_not_said_to_be_exchanged(site: FakeSite, exchanged: bool) -> None:
+    await site.started(1)
+    site.balancer.can_be_exchanged = exchanged
+    asked = await site.ok("restart", targets=["nginx"])
+    assert any("was reloaded, not exchanged" in note for note in asked.notes) != exchanged
+    await site.end()

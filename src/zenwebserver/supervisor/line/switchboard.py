@@ -158,6 +158,8 @@ def _understood(line: bytes, descriptors: list[int]) -> tuple[Standing, socket.s
     except BaseException:
         _close(descriptors)
         raise
+    if listener:
+        listener.set_inheritable(False)  # what is started here must not keep it listening
     if listener and not _is_listening(listener):
         listener.close()
         raise ValueError("what it passed is no listening TCP socket")

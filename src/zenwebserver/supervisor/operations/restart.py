@@ -60,7 +60,9 @@ async def exchange_loadbalancer(supervisor: Supervisor, report: Report) -> None:
     await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Restarting Load balancer"):
         await published.verify_in_place(supervisor.home, supervisor.settings)
-        await supervisor.balancer.upgrade()
+        exchanged = await supervisor.balancer.upgrade()
+    if not exchanged:
+        report.note("nginx was reloaded, not exchanged: the one before it still answers requests")
 
 
 async def restart_storage(supervisor: Supervisor, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""run and debug: one server in the foreground of a terminal; the supervisor lends it storage and a published."""
+"""run and debug: one server in the foreground of a terminal; the supervisor lends it storage and a configuration."""
 
 from __future__ import annotations
 

@@ -158,11 +158,6 @@ class KeptAlive(ABC):
         logger.error("%s is given up: %s", self.title, self.reason)
         await self._given_up()
 
-    async def recovered(self) -> None:
-        """Returns when nothing brings it back any more: it serves, or was given up."""
-        if self._recovery and not self._recovery.done():
-            await asyncio.wait([self._recovery])
-
     async def _end_recovery(self) -> None:
         """Nothing brings it back any more; what had begun to is gone."""
         if self._recovery and not self._recovery.done():

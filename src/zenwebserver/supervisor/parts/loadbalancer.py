@@ -56,13 +56,16 @@ class LoadBalancer(KeptAlive):
             logger.warning("nginx, pid %d, has not come up, and is ended", found[0].pid)
             await found.pop(0).end(signal.SIGTERM, START_SECONDS)
         if not found:
-            await self._end_orphans()
+            self._let_go_orphans()  # whoever starts nginx waits for their port
             return
         for former in found[1:]:
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
             self._let_go(former)
         if nginx_processes.pid_in_file(self._home) != found[0].pid:
-            files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+            try:
+                files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+            except OSError as error:  # nobody is left without a supervisor for that
+                logger.error("nginx's pid file could not be written: %s", error)
         self._runs(found[0])
 
     async def _has_workers(self, master: Process) -> bool:
@@ -126,9 +129,10 @@ class LoadBalancer(KeptAlive):
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
         return not late
 
-    async def upgrade(self) -> None:
+    async def upgrade(self) -> bool:
         """Exchange the master by a new one (nginx's binary upgrade): its port never closes.
 
+        Returns whether it did; as long as the one before it still finishes, it can only be reloaded.
         Raises ZenwebserverError where the new one does not come up; then the former goes on.
         """
         former = self._running()
@@ -136,7 +140,7 @@ class LoadBalancer(KeptAlive):
             _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
             if late:
                 await self.reload()
-                return
+                return False
         log_start = log_size(self._log)
         former.send(signal.SIGUSR2)
         try:
@@ -150,6 +154,7 @@ class LoadBalancer(KeptAlive):
         self._watch(successor)
         self._let_go(former)
         self.knows_its_files = True
+        return True
 
     def _running(self) -> Process:
         """Raises ZenwebserverError where it has died a moment ago."""
@@ -160,12 +165,13 @@ class LoadBalancer(KeptAlive):
     async def stop(self) -> None:
         """nginx answers what it has accepted; what still runs after the drain timeout is cut off."""
         await self._end_recovery()
-        self._become(State.STOPPING)
-        if self.process:
+        if self.state is not State.STOPPING:  # else it was begun before, and failed
+            self._become(State.STOPPING)
+        if self.process and self.process not in self._leaving:
             self._let_go(self.process)
         for stray in self._strays():
             self._let_go(stray)
-        await self._end_orphans()
+        self._let_go_orphans()
         while self._leaving:
             await asyncio.wait(self._leaving.values())
         self._clear()
@@ -196,11 +202,11 @@ class LoadBalancer(KeptAlive):
 
     async def _master(self, starter: Process, log_start: int) -> Process:
         """The process that `starter` leaves in the background. Raises ZenwebserverError."""
-        if not await starter.wait(START_SECONDS) or starter.exited.result() != ENDED_WELL:
+        in_time = await starter.wait(START_SECONDS)
+        if not in_time or starter.exited.result() != ENDED_WELL:
             await starter.end(signal.SIGKILL, START_SECONDS)
-            raise ZenwebserverError(
-                f"nginx did not start: it {starter.exited.result()}", detail=tail(self._log, log_start)
-            )
+            how = starter.exited.result() if in_time else f"was not ready after {START_SECONDS:g} s"
+            raise ZenwebserverError(f"nginx did not start: it {how}", detail=tail(self._log, log_start))
         async with _bounded(START_SECONDS, "nginx wrote no pid file"):
             while not (process := self._named()):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -243,19 +249,22 @@ class LoadBalancer(KeptAlive):
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
+        self._let_go_orphans()
+        hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self._leaving)}"
+        async with _bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
+            while any(each.running and nginx_processes.listens(each.pid) for each in self._leaving):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def _let_go_orphans(self) -> None:
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
             if each.pid not in self._leaving_pids() and (orphan := _adopted(each))
         ]
-        if not orphans:
-            return
-        logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
+        if orphans:
+            logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
         for orphan in orphans:
             self._let_go(orphan)
-        async with _bounded(START_SECONDS, "nginx workers without a master kept their port"):
-            while any(orphan.running and nginx_processes.listens(orphan.pid) for orphan in orphans):
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     def _strays(self) -> list[Process]:
         """Masters of this home that nobody here knows."""
@@ -276,9 +285,9 @@ def _adopted(process: psutil.Process) -> Process | None:
 
 
 @contextlib.asynccontextmanager
-async def _bounded(seconds: float, message: str) -> AsyncIterator[None]:
+async def _bounded(seconds: float, message: str, hint: str = "") -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise ZenwebserverError(f"{message} within {seconds:g} s") from None
+        raise ZenwebserverError(f"{message} within {seconds:g} s", hint=hint) from None

@@ -38,9 +38,8 @@ class Server(KeptAlive):
         tasks: Tasks,
         launch: Callable[[Server], Awaitable[Worker]],
         given_up: Callable[[Server], Awaitable[None]],
-        left: Callable[[Server], None],
+        left: Callable[[Server], None],  # told whenever a process of it that was leaving has ended
     ) -> None:
-        """`left` is told whenever a process of it that was leaving has ended."""
         super().__init__(f"Server {number}", tasks)
         self.number = number
         self.name = str(number)
@@ -168,6 +167,10 @@ class Server(KeptAlive):
             listener.close()
         self.leaving.add(worker)
 
+    def let_go(self) -> None:
+        """Another supervisor adopts it: its socket listens as long as its process does."""
+        self._listener.close()
+
     # How a process comes to serve.
 
     async def _boot(self) -> None:
@@ -281,12 +284,10 @@ class Server(KeptAlive):
             self._closing.cancel()
             self._closing = None
         if self.state is State.REVIVING:
-            self._closing = asyncio.get_running_loop().call_later(SUCCESSION, self._refuse)
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(SUCCESSION, lambda: self._become(State.DOWN, self.reason))
         elif self.state is State.DOWN:
             self._listener.close()
-
-    def _refuse(self) -> None:
-        self._become(State.DOWN, self.reason)
 
     def _clear(self) -> None:
         self._listener.close()
