@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from zenwebserver import client as clients
+from zenwebserver.cli.main import main
 from zenwebserver.client import Client, start_supervisor
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
@@ -107,7 +108,7 @@ def test_where_it_goes_in_the_middle_that_is_said_and_nothing_is_asked_twice(
 ) -> None:
     head = HEAD.replace("Connection: close", "Transfer-Encoding: chunked")
     asked = answers(head + '10\r\n{"begin": "one"}\r\n')
-    with pytest.raises(ZenwebserverError, match="went away"):
+    with pytest.raises(ZenwebserverError, match="went away: it ended"):
         list(Client(home).operate("deploy", size="+1"))
     assert len(asked) == 1
 
@@ -194,3 +195,20 @@ def test_what_the_start_of_a_supervisor_comes_to_is_its_last_word(
     with pytest.raises(ZenwebserverError, match="cannot start") as error:
         start_supervisor(home)
     assert words in error.value.detail
+
+
+@pytest.mark.parametrize("command", ["status", "upgrade"])
+def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("ZENHOME", str(home.path))
+    monkeypatch.setattr(sys, "argv", ["zenwebserver", command])
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(clients, "FOUND_SECONDS", 0.1)
+    lock = Lock.take(home)
+    with listen_on(home.control_socket), pytest.raises(SystemExit):
+        main()
+    lock.release()
+    said = "".join(capfd.readouterr())
+    assert "The supervisor runs but does not answer" in said
+    assert "not running; to take over" not in said

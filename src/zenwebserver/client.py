@@ -38,7 +38,7 @@ class Client:
     def status(self) -> dict[str, Any] | None:
         """What runs; None where no supervisor answers, in the time that one needs to make a deleted socket anew."""
         deadline = time.monotonic() + FOUND_SECONDS
-        while (status := self._status()) is None and _is_locked(self.home.etc) and time.monotonic() < deadline:
+        while (status := self._status()) is None and self.is_supervised() and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_SECONDS)
         return status
 
@@ -104,9 +104,30 @@ class Client:
             "servers": servers,
         }
 
+    def is_supervised(self) -> bool:
+        """Whether a supervisor holds the home, be it one that does not answer."""
+        try:
+            descriptor = os.open(self.home.etc, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+
+    def silence(self) -> ZenwebserverError:
+        """What is said of one that is stopped, stuck, or out of descriptors."""
+        return ZenwebserverError(
+            "The supervisor runs but does not answer",
+            hint=f"Its log: {self.home.supervisor_log}; its pid: {self.home.pid_file('supervisor')}",
+        )
+
     def runs_something(self) -> bool:
         """Whether a supervisor runs, or something that one left behind."""
-        if self.status() is not None or _is_locked(self.home.etc):
+        if self.is_supervised() or self.status() is not None:
             return True
         left = self.left_behind()
         return any(part["pid"] for part in (left["loadbalancer"], left["storage"], *left["servers"]))
@@ -160,7 +181,7 @@ class Client:
                 yield event
         except (OSError, http.client.HTTPException) as error:
             raise ZenwebserverError(
-                f"The supervisor went away: {error or 'it ended'}",
+                f"The supervisor went away: {error if isinstance(error, OSError) else 'it ended'}",
                 hint=f"What runs goes on. `zenwebserver start` takes it over. Its log: {self.home.supervisor_log}",
             ) from error
         if not begun:
@@ -177,10 +198,7 @@ class Client:
                 connection.close()
                 # None runs, or one is just beginning or ending, or was robbed of its socket.
                 if not start_supervisor(self.home) and time.monotonic() > deadline:
-                    raise ZenwebserverError(
-                        "The supervisor runs but does not answer",
-                        hint=f"Its log: {self.home.supervisor_log}; its pid: {self.home.pid_file('supervisor')}",
-                    ) from None
+                    raise self.silence() from None
                 time.sleep(LOOK_AGAIN_SECONDS)
             else:
                 self._asked = connection.peer()
@@ -280,18 +298,3 @@ def _nginx_pid(home: Home) -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a supervisor holds it."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -48,7 +48,9 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     state = client.status()
     if state is None:
         state = client.left_behind()
-        if client.runs_something():
+        if client.is_supervised():
+            output.show_error(client.silence())
+        elif client.runs_something():
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
     if as_json:
         output.show_json(state)
@@ -86,6 +88,8 @@ def threads(client: Client, *, verbose: bool, server: str) -> Exit:
 def upgrade(client: Client, *, verbose: bool) -> Exit:
     """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
     if client.status() is None:
+        if client.is_supervised():
+            raise client.silence()
         output.line("The supervisor is not running")
         return Exit.FAILED
     return output.close(output.follow(client.upgrade(), verbose=verbose))
