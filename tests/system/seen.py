@@ -29,7 +29,7 @@ def files_with(folder: Path, content: str) -> list[Path]:
 def _is_zombie(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # somebody has waited for it
+    except psutil.Error:  # somebody has waited for it
         return False
 
 

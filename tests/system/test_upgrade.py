@@ -14,17 +14,19 @@ import pytest
 from harness import Site, wait_until
 from load import Load
 from seen import pids
-from warm import assert_all_stored_once, is_back, running_site, zygotes
+from warm import assert_all_stored_once, is_back, zygotes
 
 from zenwebserver.machine.identity import Identity
 
 PARTS = ("zope1", "zope2", "storage", "nginx")
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running_site(2) as site:
-        yield site
+SITE = "warm"
+
+
+@pytest.fixture
+def site(shared: Site) -> Site:
+    return shared
 
 
 class NextSupervisor:
