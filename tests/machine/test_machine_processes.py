@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from short_lived import (
     until,
 )
 
+from zenwebserver.machine import processes
 from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 
@@ -122,6 +124,27 @@ def test_how_a_process_ended_is_told(tmp_path: Path, arguments: list[str], how: 
             assert await process.end(signal.SIGTERM, 0)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("may", [False, True])
+def test_only_what_is_said_to_may_bind_low_ports_gets_the_right_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may: bool
+) -> None:
+    handed_on: list[bool] = []
+
+    @contextlib.contextmanager
+    def binding_low_ports(wanted: bool) -> Iterator[None]:
+        handed_on.append(wanted)
+        yield
+
+    monkeypatch.setattr(processes.privileges, "binding_low_ports", binding_low_ports)
+
+    async def main() -> None:
+        how = {"may_bind_low_ports": True} if may else {}
+        await Process.spawn(["true"], log=tmp_path / "log", folder=tmp_path, **how).wait()  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    assert handed_on == [may]
 
 
 def test_waiting_is_bounded(tmp_path: Path) -> None:

@@ -126,6 +126,20 @@ async def reached(what: str, holds: Any) -> None:
     raise AssertionError(what)
 
 
+# The beginning.
+
+
+def test_what_started_it_has_handed_on_a_right_that_it_does_not_hand_on_to_everybody(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(daemon, "configure_logging", lambda _: done.append("logs"))
+    monkeypatch.setattr(daemon.privileges, "become_owner_of", lambda _: done.append("becomes the owner"))
+    monkeypatch.setattr(daemon.privileges, "keep_low_ports_to_ourselves", lambda: done.append("keeps low ports"))
+    daemon.prepare(home, None).release()
+    assert done == ["becomes the owner", "keeps low ports", "logs"]
+
+
 # The end.
 
 

@@ -113,7 +113,7 @@ def now() -> float:
 async def test_of_two_masters_the_new_one_stays_and_the_former_is_told_to_leave(home: Home, nginx: FakeNginx) -> None:
     former, new = nginx.master(), nginx.master()
     former.ignores.add(signal.SIGQUIT)  # it finishes
-    nginx.pid_in_file = lambda _: former.pid  # type: ignore[method-assign]
+    home.nginx_pid.write_text(f"{former.pid}\n")
     balancer = LoadBalancer(home, Tasks())
     await balancer.adopt()
     assert balancer.process is new

@@ -50,6 +50,21 @@ async def test_who_waits_goes_on_when_it_says_so(log: Path) -> None:
     assert now() - began == 5.0, "it stands so already"
 
 
+async def test_what_it_said_meanwhile_is_not_missed_though_it_said_something_else_at_once(log: Path) -> None:
+    played, began = Played(log), now()
+
+    def rests_and_serves_again() -> None:
+        for state in (WorkerState.RESTING, WorkerState.SERVING):
+            played.call.hear(replace(played.call.standing, state=state))
+
+    later(5.0, rests_and_serves_again)
+    await played.worker.until(WorkerState.RESTING, 100.0)
+    assert now() - began == 5.0
+    with pytest.raises(StartError, match="was not resting after 1 s"):
+        await played.worker.until(WorkerState.RESTING, 1.0)
+    played.process.die()
+
+
 async def test_two_wait_at_once_for_the_same_and_for_different_states(log: Path) -> None:
     played, reached = Played(log), list[str]()
 

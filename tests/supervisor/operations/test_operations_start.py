@@ -217,3 +217,16 @@ async def test_a_server_that_came_back_while_its_start_was_prepared_is_not_start
     assert len([process for process in site.processes(2) if process.running]) == 1
     assert site.server(2).serves
     await site.end()
+
+
+async def test_what_is_started_is_warmed_up_and_what_comes_back_by_itself_is_back_sooner(site: FakeSite) -> None:
+    site.set(warmupPaths="/front")
+    await site.started(1)
+    assert site.process(1).spec.warmup_paths == ("/front",)
+    site.process(1).die()
+    await asyncio.sleep(1)
+    assert site.process(1).accepts
+    assert site.process(1).spec.warmup_paths == ()
+    await site.ok("restart", targets=["1"])
+    assert site.process(1).spec.warmup_paths == ("/front",)
+    await site.end()

@@ -39,6 +39,8 @@ class Worker:
         self._process: Process | None = None
         self._call: Call | None = None
         self._news = asyncio.Event()
+        self._heard = 0
+        self._said: dict[WorkerState, int] = {}  # when it last said that it stands so, counted in what was heard
         self._threads: asyncio.Future[tuple[ThreadNow, ...]] | None = None
 
     def born(self, process: Process) -> None:
@@ -80,6 +82,8 @@ class Worker:
         self.standing = standing
         self.figures = standing.figures or self.figures
         self.heard_at = asyncio.get_running_loop().time()
+        self._heard += 1
+        self._said[standing.state] = self._heard
         self.hears(standing)
         self._news.set()
 
@@ -123,10 +127,14 @@ class Worker:
             ) from None
 
     async def until(self, state: WorkerState, seconds: float) -> None:
-        """Wait until it stands so. Raises StartError where it fails, ends, or takes longer than `seconds`."""
+        """Wait until it stands so, or has said so meanwhile.
+
+        Raises StartError where it fails, ends, or takes longer than `seconds`.
+        """
+        begun = self._heard
         try:
             async with asyncio.timeout(seconds):
-                while self.state is not state:
+                while self.state is not state and self._said.get(state, 0) <= begun:
                     if self.state in (WorkerState.FAILED, WorkerState.UNSAFE, WorkerState.GONE):
                         await self.process.wait(END_SECONDS)
                         await self._last_call()
