@@ -240,10 +240,12 @@ class LoadBalancer(KeptAlive):
         self._leaving[process] = self._tasks.do(what, self._see_off(process))
 
     async def _see_off(self, process: Process) -> None:
-        if not await process.wait(self.drain_timeout):
-            logger.warning(
-                "nginx, pid %d, still serves requests after the drain timeout; they are cut off", process.pid
-            )
+        now = asyncio.get_running_loop().time
+        begun = now()
+        gone = await process.wait(self.drain_timeout)
+        if now() - begun >= self.drain_timeout:  # nginx cuts them off then, too: who is first does not matter
+            logger.warning("nginx, pid %d, cut off the requests that outlasted the drain timeout", process.pid)
+        if not gone:
             await process.end(signal.SIGTERM, START_SECONDS)
         del self._leaving[process]
 
