@@ -29,7 +29,9 @@ _fast: list[str] = []  # the test that runs now and may start nothing real
 
 def pytest_configure() -> None:
     sys.addaudithook(_refuse_what_is_real)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: what tests start is to hear Ctrl-C
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a shell's background job: what tests start is to hear Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
