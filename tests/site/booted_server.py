@@ -69,6 +69,7 @@ def blob(request: dict[str, Any]) -> dict[str, Any]:
 
     app = Zope2.app()
     try:
+        transaction.begin()  # as for every request: what others have committed is seen from here on
         if request["method"] == "READ BLOB":
             with getattr(app, request["path"]).open() as file:
                 return {"status": 200, "text": file.read().decode()}
