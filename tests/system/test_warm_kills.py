@@ -42,11 +42,6 @@ def named(name: str) -> Callable[[Site], psutil.Process]:
     return lambda site: psutil.Process(site.pid(name))
 
 
-def leaving_server(site: Site) -> psutil.Process:
-    """Its pid file is gone when the step begins."""
-    return next(each for each in site.processes() if each.name() == "zope1")
-
-
 def newest_zygote(site: Site) -> psutil.Process:
     found = zygotes(site)
     return found[max(found, key=int)]
@@ -65,7 +60,6 @@ VICTIMS = {
     "loading zygote": Victim(loading_zygote),
     # Another server is in the pool: it is asked for every GET that the killed one had.
     "server": Victim(named("zope1"), (POST_IN_THE_SERVER,)),
-    "leaving server": Victim(leaving_server),  # it has answered everything
     "storage": Victim(named("storage")),  # requests wait for the next one
     # Its workers answer what they have and go on until they are told to leave; between the last of them and the next
     # nginx nobody listens.
@@ -126,8 +120,8 @@ ROWS = [
     *rows("detach", "Detaching Server 2", "supervisor", "nginx", what=TWO),
     *rows("attach", "Attaching Server 2", "supervisor", "nginx worker", what=TWO, before="detach 2"),
     *rows("reload", "Reloading Load balancer", "supervisor", "nginx", "nginx worker"),
-    *rows("stop", "Stopping Load balancer", "supervisor", "nginx", visited=False),
-    *rows("stop", "Stopping Server", "supervisor", "leaving server", visited=False),
+    *rows("stop", "Stopping Load balancer", "supervisor", "nginx", "server", visited=False),
+    *rows("stop", "Stopping Server", "supervisor", visited=False),
     *rows("stop", "Stopping Storage", "supervisor", visited=False),
     *rows("start", "Starting Storage", "supervisor", before="stop servers storage", visited=False),
     *rows("start", "Loading the site", "supervisor", "loading zygote", before="stop servers storage", visited=False),
@@ -175,6 +169,8 @@ def test_after_a_kill_one_start_gives_what_was_asked_for(shared: Site, row: Row)
     assert row.may_double or set(counts.values()) <= {1}
     shared.ok("deploy", SERVERS)
     shared.ok("attach", "servers")
+    if row.fault:  # a server may still run that code, and its release bear the next ones
+        shared.ok("restart", "servers")
 
 
 def recorded(site: Site) -> set[int]:
@@ -201,4 +197,4 @@ def assert_complete(site: Site) -> None:
         )
 
     wait_until(nothing_else, f"nothing doubled, no orphan: {[each.command for each in site.processes()]}")
-    assert site.get("/counts").status == 200
+    assert site.get("/who").status == 200
