@@ -165,6 +165,34 @@ async def test_servers_whose_zygote_is_gone_serve_on_and_it_is_loaded_again_when
     await site.end()
 
 
+async def test_a_zygote_is_kept_though_its_servers_call_first_and_its_configuration_is_lost(site: FakeSite) -> None:
+    await site.started(2)
+    (zygote,) = site.machine.zygotes
+    site.machine.slow[zygote.pid] = 1.0
+    await site.supervisor_dies()
+    for path in site.home.pool_folder.glob("release*.conf"):
+        path.unlink()
+    await adopt(site.supervisor)
+    assert zygote.running
+    site.process(1).die()
+    await asyncio.sleep(1)
+    assert site.process(1).accepts
+    assert site.machine.zygotes == [zygote]
+    await site.end()
+
+
+async def test_what_is_deployed_joins_the_newest_release_whoever_called_first(site: FakeSite) -> None:
+    await site.started(2)
+    await site.ok("restart", targets=["2"])
+    older = [site.machine.zygotes[0], site.process(1)]
+    site.machine.slow |= {process.pid: 1.0 for process in older}
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    await site.ok("deploy", size="+1")
+    assert [site.process(number).spec.release for number in (1, 2, 3)] == ["1", "2", "2"]
+    await site.end()
+
+
 async def test_a_zygote_without_servers_is_ended(site: FakeSite) -> None:
     zygote = zygote_left(site, "4")
     zygote.calls(0.0)
