@@ -338,6 +338,19 @@ async def test_in_a_home_that_was_removed_nothing_is_made(home: Home) -> None:
         await status(home)
 
 
+async def test_a_command_that_looks_whether_a_supervisor_holds_the_home_is_not_taken_for_one(home: Home) -> None:
+    async with begun(home) as it:
+        home.etc.rename(home.path / "etc.away")
+        home.etc.mkdir()
+        command = Lock.take(home)
+        await asyncio.sleep(1.5)
+        command.release()
+        await asyncio.sleep(5)
+        assert not it.ended.is_set()
+        assert it._lock.is_of_home
+        await status(home)
+
+
 async def test_the_control_socket_of_one_whose_end_is_decided_is_not_made_anew(home: Home) -> None:
     async with begun(home) as it:
         it._control.take_away()
