@@ -9,6 +9,7 @@ from fake_machine import ServerProcess
 from fake_site import FakeSite
 from fakes import soon
 
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.supervisor.parts.state import State
 
 
@@ -229,4 +230,19 @@ async def test_what_is_started_is_warmed_up_and_what_comes_back_by_itself_is_bac
     assert site.process(1).spec.warmup_paths == ()
     await site.ok("restart", targets=["1"])
     assert site.process(1).spec.warmup_paths == ("/front",)
+    await site.end()
+
+
+async def test_a_port_that_somebody_has_is_told_before_anything_is_started(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken() -> None:
+        raise ZenwebserverError("Port 8080 is taken by another (pid 1)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.balancer, "claim_ports", taken)
+        asked = await site.do("start")
+    assert asked.error == "Port 8080 is taken by another (pid 1)"
+    assert asked.steps == {}
+    assert site.machine.processes == {}
     await site.end()
