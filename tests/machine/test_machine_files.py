@@ -26,6 +26,22 @@ def test_a_file_is_made_with_its_mode_and_nothing_is_left_beside_it(tmp_path: Pa
     assert path.read_text(encoding="utf-8") == "fünf\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert names(tmp_path) == {"secret.conf"}
+    files.replace(path, "six\n")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("user", "given"), [(0, True), (1000, False)])
+def test_what_root_writes_or_makes_in_a_users_folder_is_that_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, given: bool
+) -> None:
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(os, name, lambda _, uid, gid: owners.append((uid, gid)))
+    folder = tmp_path.stat()
+    files.replace(tmp_path / "nginx.conf", "text")
+    files.make_folder(tmp_path / "log" / "nginx")
+    assert owners == 3 * [(folder.st_uid, folder.st_gid)] * given
 
 
 def test_the_former_text_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
