@@ -34,6 +34,12 @@ def test_what_leaves_nothing_behind_can_be_forked() -> None:
     assert why_unsafe(site) == ""
 
 
+def test_a_thread_that_python_does_not_know_is_told_once_it_had_the_time_to_end() -> None:
+    site = "import time, _thread; _thread.start_new_thread(time.sleep, ({},))"
+    assert why_unsafe(site.format(0.2)) == ""
+    assert why_unsafe(site.format(600)) == "loading the site started a thread outside Python"
+
+
 def test_a_thread_is_named() -> None:
     site = "threading.Thread(target=threading.Event().wait, name='poller of prices').start()"
     assert why_unsafe(site) == "loading the site started a thread: poller of prices"
