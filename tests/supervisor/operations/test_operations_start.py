@@ -246,3 +246,17 @@ async def test_a_port_that_somebody_has_is_told_before_anything_is_started(
     assert asked.steps == {}
     assert site.machine.processes == {}
     await site.end()
+
+
+async def test_what_is_made_of_zope_conf_is_for_its_owner_alone(site: FakeSite) -> None:
+    def modes() -> dict[str, int]:
+        return {path.name: path.stat().st_mode & 0o777 for path in site.home.pool_folder.glob("*.conf")}
+
+    await site.started(1)
+    secret = dict.fromkeys(("zope1.conf", "storage.conf", "release1.conf"), 0o600)
+    assert modes() == secret
+    site.machine.boots = ServerProcess.fails
+    assert (await site.do("restart")).exit == 1
+    assert modes() == secret, "put back"
+    site.machine.boots = lambda server: server.boots()
+    await site.end()
