@@ -229,6 +229,45 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
     await balancer.stop()
 
 
+async def test_an_exchange_is_made_when_the_new_master_has_workers_and_the_former_leaves(
+    home: Home, nginx: FakeNginx
+) -> None:
+    balancer, former = await running(home, nginx)
+    former.ignores |= {signal.SIGUSR2, signal.SIGQUIT}
+    upgrade = asyncio.create_task(balancer.upgrade())
+    await asyncio.sleep(1)
+    assert former.signals == [signal.SIGUSR2]
+    new = nginx.master(workers=0)
+    await asyncio.sleep(1)
+    assert not upgrade.done()
+    assert former.signals == [signal.SIGUSR2]
+    nginx.begins_to_reload(new)
+    assert await upgrade
+    assert balancer.process is new
+    assert former.signals == [signal.SIGUSR2, signal.SIGQUIT]
+    assert balancer.outdated_workers() == {former}
+    former.die()
+    await soon()
+    assert balancer.state is State.RUNNING, "it was not the one that serves"
+    await balancer.stop()
+
+
+async def test_a_new_master_that_does_not_come_up_is_ended_and_the_former_goes_on(home: Home, nginx: FakeNginx) -> None:
+    balancer, former = await running(home, nginx)
+    former.ignores.add(signal.SIGUSR2)
+    upgrade = asyncio.create_task(balancer.upgrade())
+    await soon()
+    new = nginx.master(workers=0)
+    new.ignores.add(signal.SIGTERM)
+    with pytest.raises(ZenwebserverError, match="The new nginx did not start within 30 s"):
+        await upgrade
+    assert new.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert former.signals == [signal.SIGUSR2]
+    assert balancer.process is former
+    assert balancer.state is State.RUNNING
+    await balancer.stop()
+
+
 async def test_while_the_master_before_it_still_finishes_one_is_reloaded_and_not_exchanged(
     home: Home, nginx: FakeNginx
 ) -> None:

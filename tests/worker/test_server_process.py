@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from supervisor_end import Call, SupervisorEnd, running
 
+from zenwebserver.worker import server
 from zenwebserver.worker.messages import Order, OrderName, ServerSpec, Standing, ThreadNow, WorkerState, encode
 
 # The site boots when a line is typed, and a visitor of /wait waits for another; all but the site is as it is.
@@ -229,3 +230,14 @@ def test_one_that_serves_serves_on_when_it_is_hung_up_on_and_calls_again_with_it
         assert (call.standing.state, call.standing.token) == (WorkerState.SERVING, "t9")
         assert call.listener
         assert call.listener.getsockname() == bound.getsockname()
+
+
+def test_what_the_site_still_has_running_keeps_no_process_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(server.application, "close_databases", lambda: done.append("databases"))
+    monkeypatch.setattr(server.logging, "shutdown", lambda: done.append("logs"))
+    monkeypatch.setattr(
+        server.faulthandler, "dump_traceback_later", lambda seconds, *, exit: done.append((seconds, exit))
+    )
+    assert server.end() == 0
+    assert done == ["databases", "logs", (server.EXIT_SECONDS, True)]

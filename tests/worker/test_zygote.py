@@ -233,6 +233,15 @@ def test_a_server_finds_the_holes_in_pythons_memory_filled(
     assert after < before / 4
 
 
+def test_a_signal_from_a_terminal_is_not_for_a_forked_server(
+    supervisor: SupervisorEnd, log: Path, tmp_path: Path
+) -> None:
+    serve = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    with zygote(supervisor, log, load="import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)", serve=serve):
+        wait_for_end(forks(supervisor.answer(), "3", tmp_path / "3.log"))
+    assert (tmp_path / "3.log").read_text() == "True\n"
+
+
 def test_what_a_zygote_has_made_is_kept_from_the_garbage_collector(
     supervisor: SupervisorEnd, log: Path, tmp_path: Path
 ) -> None:

@@ -214,7 +214,7 @@ class LoadBalancer(KeptAlive):
 
     async def _successor(self, former: Process, log_start: int) -> Process:
         """The new master, when it has workers."""
-        async with _bounded(START_SECONDS, "The new nginx did not start; the former one goes on"):
+        async with _bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
             # nginx renames its pid file when the new master is about to start, and back when that one has ended.
             before_upgrade = self._home.nginx_pid.with_name(self._home.nginx_pid.name + ".oldbin")
             begun = False
