@@ -72,6 +72,16 @@ def test_a_log_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_where_the_home_is_gone_nothing_is_made_in_its_place(tmp_path: Path) -> None:
+    async def main() -> None:
+        home = tmp_path / "home"
+        with nothing_is_left_open(), pytest.raises(FileNotFoundError, match="home"):
+            Process.spawn(["echo", "said"], log=home / "log" / "out.log", folder=home)
+        assert not home.exists()
+
+    asyncio.run(main())
+
+
 def test_a_program_that_cannot_be_run_leaves_nothing_open(tmp_path: Path) -> None:
     async def main() -> None:
         with nothing_is_left_open(), pytest.raises(FileNotFoundError):

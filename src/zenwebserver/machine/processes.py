@@ -54,6 +54,8 @@ class Process:
         may_bind_low_ports: bool = False,
     ) -> Process:
         """Start `arguments` in its own session, its output appended to `log`. Raises OSError; then nothing runs."""
+        if not folder.is_dir():  # the home was removed, or moved away: nothing is made in its place
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         make_folder(log.parent)  # somebody may have removed it
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
