@@ -214,6 +214,31 @@ def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(
     assert "not running; to take over" not in said
 
 
+def test_a_supervisor_that_does_not_answer_yet_is_waited_for_and_that_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 0.2)
+    listener = listen_on(home.control_socket)
+    listener.setblocking(True)
+
+    def answer_at_last() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as request:
+            whole(request)
+            may_answer.wait(10)
+            connection.sendall(lines(DONE).encode())
+
+    may_answer = threading.Event()
+    supervisor = threading.Thread(target=answer_at_last)
+    supervisor.start()
+    events = Client(home).operate("start")
+    assert next(events)["note"].startswith("The supervisor runs but does not answer yet. Its log: ")
+    may_answer.set()
+    assert list(events) == [DONE]
+    supervisor.join()
+    listener.close()
+
+
 LIKE_A_SUPERVISOR = ["-c", "import sys; print(); sys.stdout.flush(); sys.stdin.read()", "-m", "zenwebserver.supervisor"]
 
 

@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -147,6 +148,8 @@ class Client:
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
+                if not connection.answers_within(ANSWER_SECONDS):
+                    yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
                 raise _NotBegun(str(error) or "it ended") from error
@@ -250,6 +253,9 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+    def answers_within(self, seconds: float) -> bool:
+        return bool(select.select([self.sock], [], [], seconds)[0])
 
     def peer(self) -> Identity | None:
         """Who answers: the process that listens there, by the kernel's word (SO_PEERCRED in unix(7))."""

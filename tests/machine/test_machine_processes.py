@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from short_lived import (
 
 from zenwebserver.machine import processes
 from zenwebserver.machine.identity import Identity
-from zenwebserver.machine.processes import Process
+from zenwebserver.machine.processes import Process, wait_without_threads
 
 # Spawn.
 
@@ -105,6 +106,19 @@ def test_a_process_that_could_not_be_watched_does_not_run(tmp_path: Path, monkey
             monkeypatch.undo()
         assert not is_there(pids[0])
 
+    asyncio.run(main())
+
+
+def test_a_child_of_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        process = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+        assert await process.wait() == 3
+
+    wait_without_threads()
+    monkeypatch.setattr(threading.Thread, "start", none_left)
     asyncio.run(main())
 
 
