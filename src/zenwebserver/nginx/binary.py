@@ -14,9 +14,7 @@ from zenwebserver.errors import ZenwebserverError
 
 OLDEST = (1, 22, 0)
 CHOOSE_ANOTHER = "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
-REPEAT = (
-    "Nothing was done. Processes, memory or descriptors are used up: repeat it when there are some."
-)
+REPEAT = "Nothing was done. Processes, memory or descriptors are used up: repeat it when there are some."
 ANSWER_SECONDS = 20  # for a loaded machine; it takes milliseconds
 
 # What the configuration cannot do without; all of it is in nginx unless it was left out when it was built.
