@@ -47,26 +47,38 @@ class LoadBalancer(KeptAlive):
         self._leaving: dict[Process, asyncio.Task[None]] = {}
 
     async def adopt(self) -> None:
-        """Take over the one that an earlier supervisor started, if it still runs.
-
-        A former master whose exchange was cut off must leave, and so must workers that were left alone.
-        """
+        """Take over the one that an earlier supervisor started, if it still runs; workers left alone must leave."""
         found = [process for each in nginx_processes.masters(self._home) if (process := _adopted(each))]
-        while len(found) > 1 and not await self._has_workers(found[0]):
-            logger.warning("nginx, pid %d, has not come up, and is ended", found[0].pid)
-            await found.pop(0).end(signal.SIGTERM, START_SECONDS)
-        if not found:
+        if master := await self._newest(found):
+            self._runs(master)
+        else:
             self._let_go_orphans()  # whoever starts nginx waits for their port
-            return
-        for former in found[1:]:
+
+    async def _newest(self, masters: list[Process]) -> Process | None:
+        """Of several, that are given newest first, the newest that has come up; the others must leave."""
+        while len(masters) > 1 and not await self._has_workers(masters[0]):
+            logger.warning("nginx, pid %d, has not come up, and is ended", masters[0].pid)
+            await masters.pop(0).end(signal.SIGTERM, START_SECONDS)
+        for former in masters[1:]:
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
             self._let_go(former)
-        if nginx_processes.pid_in_file(self._home) != found[0].pid:
+        if masters and nginx_processes.pid_in_file(self._home) != masters[0].pid:
             try:
-                files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+                files.replace(self._home.nginx_pid, f"{masters[0].pid}\n")
             except OSError as error:  # nobody is left without a supervisor for that
                 logger.error("nginx's pid file could not be written: %s", error)
-        self._runs(found[0])
+        return masters[0] if masters else None
+
+    async def settle(self) -> None:
+        """Of two masters, where somebody else exchanged it or an exchange came late, the new one stays."""
+        running = self.process
+        if running is None or not (strays := self._strays()):
+            return
+        masters = sorted([running, *strays], key=lambda master: master.identity.started, reverse=True)
+        master = await self._newest(masters)
+        if master and master is not running:
+            self.process, self.knows_its_files = master, False
+            self._watch(master)
 
     async def _has_workers(self, master: Process) -> bool:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
@@ -90,6 +102,7 @@ class LoadBalancer(KeptAlive):
 
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
+        await self.settle()
         self.knows_its_files = False
         running = self._running()
         make_folder(self._home.nginx_log)  # it opens its logs again
@@ -135,6 +148,7 @@ class LoadBalancer(KeptAlive):
         Returns whether it did; as long as the one before it still finishes, it can only be reloaded.
         Raises ZenwebserverError where the new one does not come up; then the former goes on.
         """
+        await self.settle()
         former = self._running()
         if self._leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
             _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
