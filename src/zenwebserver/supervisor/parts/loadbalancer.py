@@ -15,7 +15,6 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
 from zenwebserver.machine.files import make_folder
-from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
@@ -48,7 +47,7 @@ class LoadBalancer(KeptAlive):
 
     async def adopt(self) -> None:
         """Take over the one that an earlier supervisor started, if it still runs; workers left alone must leave."""
-        found = [process for each in nginx_processes.masters(self._home) if (process := _adopted(each))]
+        found = [process for each in nginx_processes.masters(self._home) if (process := nginx_processes.adopted(each))]
         if master := await self._newest(found):
             self._runs(master)
         else:
@@ -71,12 +70,10 @@ class LoadBalancer(KeptAlive):
 
     async def settle(self) -> None:
         """Of two masters, where somebody else exchanged it or an exchange came late, the new one stays."""
-        running = self.process
-        if running is None or not (strays := self._strays()):
+        if (running := self.process) is None or not (strays := self._strays()):
             return
         masters = sorted([running, *strays], key=lambda master: master.identity.started, reverse=True)
-        master = await self._newest(masters)
-        if master and master is not running:
+        if (master := await self._newest(masters)) and master is not running:
             self.process, self.knows_its_files = master, False
             self._watch(master)
 
@@ -136,7 +133,7 @@ class LoadBalancer(KeptAlive):
 
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
         """Wait until `workers` have answered what they hold and are gone; false where they take too long."""
-        processes = [process for worker in workers if (process := _adopted(worker))]
+        processes = [process for worker in workers if (process := nginx_processes.adopted(worker))]
         if not processes:
             return True
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
@@ -161,7 +158,7 @@ class LoadBalancer(KeptAlive):
             successor = await self._successor(former, log_start)
         except BaseException:
             for master in nginx_processes.masters(self._home):
-                if master.pid != former.pid and (half_started := _adopted(master)):
+                if master.pid != former.pid and (half_started := nginx_processes.adopted(master)):
                     await half_started.end(signal.SIGTERM, START_SECONDS)
             raise
         self.process = successor
@@ -245,7 +242,7 @@ class LoadBalancer(KeptAlive):
 
     def _named(self) -> Process | None:
         master = nginx_processes.named_master(self._home)
-        return _adopted(master) if master else None
+        return nginx_processes.adopted(master) if master else None
 
     def _let_go(self, process: Process) -> None:
         """A master, or a worker without one: it takes nothing new, and leaves when it has answered all."""
@@ -275,7 +272,7 @@ class LoadBalancer(KeptAlive):
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
-            if each.pid not in self._leaving_pids() and (orphan := _adopted(each))
+            if each.pid not in self._leaving_pids() and (orphan := nginx_processes.adopted(each))
         ]
         if orphans:
             logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
@@ -286,18 +283,13 @@ class LoadBalancer(KeptAlive):
         """Masters of this home that nobody here knows."""
         known = self._leaving_pids() | ({self.process.pid} if self.process else set())
         found = (each for each in nginx_processes.masters(self._home) if each.pid not in known)
-        return [master for each in found if (master := _adopted(each))]
+        return [master for each in found if (master := nginx_processes.adopted(each))]
 
     def _leaving_pids(self) -> set[int]:
         return {process.pid for process in self._leaving}
 
     def _clear(self) -> None:
         self.process = None
-
-
-def _adopted(process: psutil.Process) -> Process | None:
-    identity = Identity.of(process.pid)
-    return Process.adopt(identity) if identity else None
 
 
 @contextlib.asynccontextmanager
