@@ -19,9 +19,10 @@ Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
     "cli": {"client", "errors", "home", "machine", "pool", "takeover", "package"},
-    "client": {"errors", "home", "machine", "pool"},
+    "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "home": {"errors", "machine"},
+    "left_behind": {"home", "machine", "pool"},
     "machine": {"errors"},
     "nginx": {"errors", "home", "settings"},
     "pool": {"errors", "machine"},

@@ -212,3 +212,61 @@ def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(
     said = "".join(capfd.readouterr())
     assert "The supervisor runs but does not answer" in said
     assert "not running; to take over" not in said
+
+
+def test_a_supervisor_that_does_not_answer_yet_is_waited_for_and_that_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 0.2)
+    listener = listen_on(home.control_socket)
+    listener.setblocking(True)
+
+    def answer_at_last() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as request:
+            whole(request)
+            may_answer.wait(10)
+            connection.sendall(lines(DONE).encode())
+
+    may_answer = threading.Event()
+    supervisor = threading.Thread(target=answer_at_last)
+    supervisor.start()
+    events = Client(home).operate("start")
+    assert next(events)["note"].startswith("The supervisor runs but does not answer yet. Its log: ")
+    may_answer.set()
+    assert list(events) == [DONE]
+    supervisor.join()
+    listener.close()
+
+
+LIKE_A_SUPERVISOR = ["-c", "import sys; print(); sys.stdout.flush(); sys.stdin.read()", "-m", "zenwebserver.supervisor"]
+
+
+@pytest.mark.real  # a process that is called like a supervisor
+@pytest.mark.parametrize(
+    ("command", "done"), [("status", False), ("stop", False), ("start", False), ("status", True), ("stop", True)]
+)
+def test_a_supervisor_whose_home_was_removed_is_told_of_and_gets_no_second_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, done: bool
+) -> None:
+    monkeypatch.setenv("ZENHOME", str(home.path))
+    monkeypatch.setattr(sys, "argv", ["zenwebserver", command])
+    monkeypatch.setattr(clients, "start_supervisor", start_supervisor)
+    shutil.rmtree(home.path)
+    with subprocess.Popen(
+        [sys.executable, *LIKE_A_SUPERVISOR, str(home.path), "5"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as supervisor:
+        assert supervisor.stdout
+        assert supervisor.stdout.readline()
+        if done:
+            supervisor.communicate()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = "".join(capfd.readouterr())
+        assert (f"its supervisor, pid {supervisor.pid}, still runs" in said) is not done
+        assert ended.value.code == (0 if (command, done) == ("stop", True) else 1)
+        assert not home.path.exists()
+    home.path.mkdir()

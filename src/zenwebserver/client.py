@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -16,10 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zenwebserver import pool
+from zenwebserver import left_behind
 from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine import ports
 from zenwebserver.machine.identity import Identity
 
 ANSWER_SECONDS = 10.0
@@ -81,28 +81,8 @@ class Client:
         self._wait_until_gone()
 
     def left_behind(self) -> dict[str, Any]:
-        """What runs though no supervisor does, as `status` says it: from pid files whose processes live."""
-        deployed = pool.load(self.home.pool_record)
-        servers: list[dict[str, Any]] = [
-            {
-                "number": number,
-                "attached": deployed.servers[number],
-                "reason": "",
-                "leaving": [],
-                **_listening(_pid(self.home.pid_file(f"zope{number}"))),
-            }
-            for number in deployed.numbers
-        ]
-        balancer = _listening(_nginx_pid(self.home))
-        return {
-            "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
-            "storage": {
-                "pid": _pid(self.home.pid_file("storage")),
-                "reason": "",
-                "socket": str(self.home.storage_socket),
-            },
-            "servers": servers,
-        }
+        """What runs though no supervisor does, as `status` says it."""
+        return left_behind.parts(self.home)
 
     def is_supervised(self) -> bool:
         """Whether a supervisor holds the home, be it one that does not answer."""
@@ -132,6 +112,15 @@ class Client:
         left = self.left_behind()
         return any(part["pid"] for part in (left["loadbalancer"], left["storage"], *left["servers"]))
 
+    def homelessness(self) -> ZenwebserverError | None:
+        """What is said of a supervisor whose home was removed or moved away, and which runs all that it ran."""
+        if not (supervisor := left_behind.supervisor_without_home(self.home)):
+            return None
+        return ZenwebserverError(
+            f"{self.home.path} is gone, and its supervisor, pid {supervisor.pid}, still runs what was in it",
+            hint=f"Nothing was done. Put the home back; or, to stop all that runs: kill {supervisor.pid}",
+        )
+
     def operate(self, name: str, **what: Any) -> Iterator[dict[str, Any]]:
         """Have the supervisor do it, and yield its events. Raises ZenwebserverError."""
         return self._post(f"/operations/{name}", what)
@@ -159,6 +148,8 @@ class Client:
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
+                if not connection.answers_within(ANSWER_SECONDS):
+                    yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
                 raise _NotBegun(str(error) or "it ended") from error
@@ -228,6 +219,8 @@ class _NotBegun(Exception):
 
 def start_supervisor(home: Home) -> bool:
     """Start the supervisor, in the background. Returns False where one runs. Raises ZenwebserverError."""
+    if error := Client(home).homelessness():
+        raise error
     reading, writing = os.pipe()
     with os.fdopen(reading) as said:
         supervisor = subprocess.Popen(
@@ -261,6 +254,9 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
+    def answers_within(self, seconds: float) -> bool:
+        return bool(select.select([self.sock], [], [], seconds)[0])
+
     def peer(self) -> Identity | None:
         """Who answers: the process that listens there, by the kernel's word (SO_PEERCRED in unix(7))."""
         pid, _uid, _gid = struct.unpack("3i", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -275,26 +271,3 @@ def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
         yield from lines
     if received:
         yield received
-
-
-def _pid(pid_file: Path) -> int | None:
-    identity = Identity.read(pid_file)
-    return identity.pid if identity else None
-
-
-def _listening(pid: int | None) -> dict[str, Any]:
-    """The process `pid`, and the TCP addresses on which it listens."""
-    addresses = ports.listened(pid) if pid else []
-    host, _, port = addresses[0].rpartition(":") if addresses else ("", "", "")
-    first = {"host": host, "port": int(port)} if addresses else {}
-    return {"pid": pid, "listening": bool(addresses), "ports": addresses, **first}
-
-
-def _nginx_pid(home: Home) -> int | None:
-    """nginx writes its pid alone; the process is ours if its command names our nginx.conf."""
-    try:
-        pid = int(home.nginx_pid.read_text().split()[0])
-        title = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError, IndexError):
-        return None
-    return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from short_lived import (
 
 from zenwebserver.machine import processes
 from zenwebserver.machine.identity import Identity
-from zenwebserver.machine.processes import Process
+from zenwebserver.machine.processes import Process, wait_without_threads
 
 # Spawn.
 
@@ -72,6 +73,16 @@ def test_a_log_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_where_the_home_is_gone_nothing_is_made_in_its_place(tmp_path: Path) -> None:
+    async def main() -> None:
+        home = tmp_path / "home"
+        with nothing_is_left_open(), pytest.raises(FileNotFoundError, match="home"):
+            Process.spawn(["echo", "said"], log=home / "log" / "out.log", folder=home)
+        assert not home.exists()
+
+    asyncio.run(main())
+
+
 def test_a_program_that_cannot_be_run_leaves_nothing_open(tmp_path: Path) -> None:
     async def main() -> None:
         with nothing_is_left_open(), pytest.raises(FileNotFoundError):
@@ -95,6 +106,19 @@ def test_a_process_that_could_not_be_watched_does_not_run(tmp_path: Path, monkey
             monkeypatch.undo()
         assert not is_there(pids[0])
 
+    asyncio.run(main())
+
+
+def test_a_child_of_asyncio_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        process = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+        assert await process.wait() == 3
+
+    wait_without_threads()
+    monkeypatch.setattr(threading.Thread, "start", none_left)
     asyncio.run(main())
 
 

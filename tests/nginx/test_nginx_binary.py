@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,18 @@ def test_another_program_is_not_nginx(tmp_path: Path) -> None:
     error = refusal(script(tmp_path / "nginx", "echo I am somebody else"))
     assert "not nginx" in error.message
     assert error.detail == "I am somebody else"
+
+
+def test_where_the_machine_lacks_processes_no_other_nginx_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fails)
+    with pytest.raises(ZenwebserverError, match="cannot be run") as caught:
+        asyncio.run(ask(script(tmp_path / "nginx", "exit 0")))
+    assert "used up: repeat it" in caught.value.hint
 
 
 def test_a_file_that_is_no_program_cannot_be_run(tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ class FakeBalancer(KeptAlive):
             self._read_files()
             self._runs(self.left)
 
+    async def settle(self) -> None:
+        """There is one."""
+
     async def claim_ports(self) -> None:
         pass
 

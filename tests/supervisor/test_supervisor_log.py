@@ -77,6 +77,19 @@ def test_a_folder_that_was_deleted_is_made_anew(log: RotatingLog, path: Path) ->
     assert path.read_text() == "kept\nkept too\n"
 
 
+def test_where_the_home_is_gone_nothing_is_made_in_its_place(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    path = home / "log" / "zenwebserver.log"
+    moved = RotatingLog(path)
+    home.rename(elsewhere)
+    say(moved, "moved")
+    assert not home.exists()
+    assert (elsewhere / "log" / "zenwebserver.log").read_text() == "moved\n"
+    moved.close()
+    say(moved, "lost")
+    assert not home.exists()
+
+
 def test_a_file_that_was_moved_away_gets_nothing_more(log: RotatingLog, path: Path) -> None:
     say(log, "former")
     path.rename(path.with_name("elsewhere"))

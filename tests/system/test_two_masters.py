@@ -6,6 +6,7 @@ import os
 import signal
 
 import psutil
+import pytest
 from harness import Site, wait_until
 from load import Load
 from seen import pids
@@ -78,6 +79,20 @@ def test_a_stop_ends_one_that_somebody_else_exchanged(running: Site) -> None:
     exchange_half(running)
     running.ok("stop")
     wait_until(lambda: not running.processes(), "nothing is left")
+
+
+@pytest.mark.parametrize("command", [["start"], ["reload"], ["restart", "nginx"], ["detach", "2"]])
+def test_where_somebody_else_exchanged_it_the_next_command_that_is_about_it_leaves_one(
+    running: Site, command: list[str]
+) -> None:
+    former, new = exchange_half(running)
+    running.ok(*command)
+    wait_until(lambda: len(masters(running)) == 1, "one master")
+    assert former not in masters(running)
+    assert running.ok("status").out == f"program running; pid={running.pid('nginx')}\n"
+    assert (running.pid("nginx") == new) is (command != ["restart", "nginx"])
+    expected = {str(running.pid("zope1"))} | ({str(running.pid("zope2"))} if command[0] != "detach" else set())
+    assert {running.get("/who").text.split()[0] for _ in range(20)} == expected
 
 
 def test_where_somebody_else_exchanged_it_and_the_former_one_goes_the_new_one_is_taken(running: Site) -> None:

@@ -23,6 +23,8 @@ def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Stop the load balancer, then the servers (drained), then storage."""
     if not client.home.exists() or not client.runs_something():
+        if error := client.homelessness():
+            raise error
         if targets:
             parse_targets(targets, _deployed(client))
         output.line("It is stopped already")
@@ -48,7 +50,9 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     state = client.status()
     if state is None:
         state = client.left_behind()
-        if client.is_supervised():
+        if error := client.homelessness():
+            output.show_error(error)
+        elif client.is_supervised():
             output.show_error(client.silence())
         elif client.runs_something():
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from zenwebserver.machine import files
 
@@ -37,6 +41,21 @@ class Identity:
 
     def write(self, pid_file: Path) -> None:
         files.replace(pid_file, f"{self.pid} {self.started} {boot_id()}\n")
+
+
+def started_as(words: Sequence[str]) -> list[Identity]:
+    """The living processes in whose command `words` stand one after the other; not this one."""
+    found = []
+    for pid in sorted(set(psutil.pids()) - {os.getpid()}):
+        try:
+            command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+        except OSError:  # it has ended, or is hidden from us
+            continue
+        starts = range(len(command) - len(words) + 1)
+        named = any(command[start : start + len(words)] == list(words) for start in starts)
+        if named and (identity := Identity.of(pid)):
+            found.append(identity)
+    return found
 
 
 def boot_id() -> str:

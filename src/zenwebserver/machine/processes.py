@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Process:
         may_bind_low_ports: bool = False,
     ) -> Process:
         """Start `arguments` in its own session, its output appended to `log`. Raises OSError; then nothing runs."""
+        if not folder.is_dir():  # the home was removed, or moved away: nothing is made in its place
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         make_folder(log.parent)  # somebody may have removed it
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
@@ -138,6 +141,12 @@ class Process:
             self._child.returncode = 0 if result is None else result.si_status  # so that nobody waits for it again
         if not self.exited.done():
             self.exited.set_result(how)
+
+
+def wait_without_threads() -> None:
+    """Python 3.11 waits for each child of asyncio in a thread, which there may be none left for; later ones do not."""
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 async def reap_orphans(look_again: float = LOOK_AGAIN_SECONDS) -> None:

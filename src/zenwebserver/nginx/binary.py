@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import platform
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from zenwebserver.errors import ZenwebserverError
 
 OLDEST = (1, 22, 0)
 CHOOSE_ANOTHER = "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
+REPEAT = "Nothing was done. Processes, memory or descriptors are used up: repeat it when there are some."
 ANSWER_SECONDS = 20  # for a loaded machine; it takes milliseconds
 
 # What the configuration cannot do without; all of it is in nginx unless it was left out when it was built.
@@ -145,7 +147,8 @@ async def _version_text(binary: Path) -> str:
         raise ZenwebserverError(f"The nginx program is not executable: {binary}", hint=hint) from None
     except OSError as error:
         message = f"The nginx program cannot be run: {binary}: {error.strerror}"
-        raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from error
+        scarce = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # not the program's fault
+        raise ZenwebserverError(message, hint=REPEAT if scarce else CHOOSE_ANOTHER) from error
     try:
         output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
     except TimeoutError:

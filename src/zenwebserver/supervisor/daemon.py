@@ -16,7 +16,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import privileges
 from zenwebserver.machine.files import make_folder
-from zenwebserver.machine.processes import reap_orphans
+from zenwebserver.machine.processes import reap_orphans, wait_without_threads
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.adoption import adopt
 from zenwebserver.supervisor.api import Api
@@ -46,6 +46,7 @@ def main(home: Home, starter: Starter, inherited: int | None = None) -> int:
     except (OSError, ZenwebserverError) as error:
         starter.tell(str(error))
         return 1
+    wait_without_threads()
     if isinstance(starter, Predecessor):
         starter.makes_room()
     try:

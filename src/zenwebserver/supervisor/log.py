@@ -54,6 +54,8 @@ class RotatingLog(RotatingFileHandler):
 
     def _follow_the_name(self) -> None:
         """Somebody may have removed the file, or its folder, or moved it away."""
+        if not self._path.parent.parent.is_dir():
+            return  # the home itself was: what is open goes with it, and nothing is made in its place
         if self.stream and not self._is_named(self.stream.fileno()):
             self.stream.close()
             self.stream = None  # it is opened again with the next record

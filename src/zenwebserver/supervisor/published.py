@@ -42,6 +42,8 @@ class Published:
         if not self._home.nginx_conf.exists():
             return set()  # the first start writes it
         changed = await put_pool(self._home, settings, servers)
+        if self._balancer.serves:
+            await self._balancer.settle()
         if self._balancer.serves and (changed or not self._balancer.knows_its_files):
             await self._balancer.reload()
         return self._balancer.outdated_workers()

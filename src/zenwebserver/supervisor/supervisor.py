@@ -117,8 +117,8 @@ class Supervisor:
 
     def write_server_conf(self, name: str, *, debug: bool = False) -> str | None:
         """Make etc/zope/zopeNAME.conf and its client home. Returns the former text. Raises ZenwebserverError."""
+        text = self.server_conf(f"zope{name}", self.home.client_home(name), debug=debug)  # first: is there a home?
         make_folder(self.home.client_home(name))
-        text = self.server_conf(f"zope{name}", self.home.client_home(name), debug=debug)
         path = self.home.server_conf(name)
         try:
             former = files.read_text(path)

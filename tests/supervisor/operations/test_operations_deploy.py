@@ -330,6 +330,17 @@ async def test_the_highest_go_first_and_never_all(site: FakeSite) -> None:
     await site.end()
 
 
+async def test_where_those_that_go_were_the_last_attached_ones_that_is_said(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("detach", targets=["1"])
+    said = "No server is attached any more: visitors get the 50x page until: zenwebserver attach servers"
+    assert {"note": said} not in (await site.ok("deploy", size="3")).events
+    await site.ok("detach", targets=["2"])
+    assert {"note": said} in (await site.ok("deploy", size="2")).events
+    assert {"note": said} not in (await site.ok("deploy", size="1")).events  # it was so before
+    await site.end()
+
+
 async def test_a_server_that_was_given_up_is_removed_too(site: FakeSite) -> None:
     await site.started(2)
     site.machine.boots = boots_but(2)

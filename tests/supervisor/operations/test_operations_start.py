@@ -52,6 +52,16 @@ async def test_what_runs_already_is_told_where_it_was_named(site: FakeSite) -> N
     await site.end()
 
 
+async def test_where_only_storage_does_not_run_that_is_started_and_said(site: FakeSite) -> None:
+    await site.started(2)
+    assert (await site.ok("start")).done.startswith("It runs already")
+    await site.supervisor.storage.stop()
+    asked = await site.ok("start")
+    assert "Starting Storage" in asked.steps
+    assert asked.done.startswith("Started")
+    await site.end()
+
+
 async def test_a_server_that_is_started_alone_is_told_to_nginx(site: FakeSite) -> None:
     await site.started(2)
     await site.ok("stop", targets=["2"])

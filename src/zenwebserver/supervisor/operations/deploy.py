@@ -38,6 +38,8 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
     await remove_surplus(supervisor, report)
     if not supervisor.balancer.serves:
         report.note("The load balancer is not running: zenwebserver start")
+    elif former.attached and not wanted.attached:
+        report.note("No server is attached any more: visitors get the 50x page until: zenwebserver attach servers")
     return f"{len(wanted.servers)} server{'s'[: len(wanted.servers) != 1]} deployed"
 
 

@@ -32,7 +32,8 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         await supervisor.balancer.claim_ports()
     storage_ran = supervisor.storage.wanted
     if wanted.servers or wanted.storage:
-        await start_storage(supervisor, report, named=wanted.storage and not wanted.everything)
+        named = wanted.storage and not wanted.everything
+        ran = not await start_storage(supervisor, report, named=named) and ran
     servers = [supervisor.server(number) for number in wanted.servers]
     try:
         failures = await start_servers(supervisor, report, servers, quiet=ran and wanted.everything)

@@ -44,16 +44,19 @@ def forget_undeployed(supervisor: Supervisor) -> None:
             supervisor.forget_files(name)
 
 
-async def start_storage(supervisor: Supervisor, report: Report, *, named: bool = False) -> None:
+async def start_storage(supervisor: Supervisor, report: Report, *, named: bool = False) -> bool:
+    """Returns whether it had to be started."""
     if supervisor.storage.serves:
         if named:
             report.note("Storage runs already")
-        return
+        return False
     if supervisor.write_storage_conf():
         with report.step("Starting Storage"):
             await supervisor.storage.start()
-    elif named:
+        return True
+    if named:
         report.note("Storage is not needed: the site's own configuration uses a shared one")
+    return False
 
 
 async def stop_unused_storage(supervisor: Supervisor, *, ran: bool) -> None:

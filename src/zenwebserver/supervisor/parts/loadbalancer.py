@@ -15,7 +15,6 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
 from zenwebserver.machine.files import make_folder
-from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
@@ -47,26 +46,36 @@ class LoadBalancer(KeptAlive):
         self._leaving: dict[Process, asyncio.Task[None]] = {}
 
     async def adopt(self) -> None:
-        """Take over the one that an earlier supervisor started, if it still runs.
-
-        A former master whose exchange was cut off must leave, and so must workers that were left alone.
-        """
-        found = [process for each in nginx_processes.masters(self._home) if (process := _adopted(each))]
-        while len(found) > 1 and not await self._has_workers(found[0]):
-            logger.warning("nginx, pid %d, has not come up, and is ended", found[0].pid)
-            await found.pop(0).end(signal.SIGTERM, START_SECONDS)
-        if not found:
+        """Take over the one that an earlier supervisor started, if it still runs; workers left alone must leave."""
+        found = [process for each in nginx_processes.masters(self._home) if (process := nginx_processes.adopted(each))]
+        if master := await self._newest(found):
+            self._runs(master)
+        else:
             self._let_go_orphans()  # whoever starts nginx waits for their port
-            return
-        for former in found[1:]:
+
+    async def _newest(self, masters: list[Process]) -> Process | None:
+        """Of several, that are given newest first, the newest that has come up; the others must leave."""
+        while len(masters) > 1 and not await self._has_workers(masters[0]):
+            logger.warning("nginx, pid %d, has not come up, and is ended", masters[0].pid)
+            await masters.pop(0).end(signal.SIGTERM, START_SECONDS)
+        for former in masters[1:]:
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
             self._let_go(former)
-        if nginx_processes.pid_in_file(self._home) != found[0].pid:
+        if masters and nginx_processes.pid_in_file(self._home) != masters[0].pid:
             try:
-                files.replace(self._home.nginx_pid, f"{found[0].pid}\n")
+                files.replace(self._home.nginx_pid, f"{masters[0].pid}\n")
             except OSError as error:  # nobody is left without a supervisor for that
                 logger.error("nginx's pid file could not be written: %s", error)
-        self._runs(found[0])
+        return masters[0] if masters else None
+
+    async def settle(self) -> None:
+        """Of two masters, where somebody else exchanged it or an exchange came late, the new one stays."""
+        if (running := self.process) is None or not (strays := self._strays()):
+            return
+        masters = sorted([running, *strays], key=lambda master: master.identity.started, reverse=True)
+        if (master := await self._newest(masters)) and master is not running:
+            self.process, self.knows_its_files = master, False
+            self._watch(master)
 
     async def _has_workers(self, master: Process) -> bool:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
@@ -90,6 +99,7 @@ class LoadBalancer(KeptAlive):
 
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
+        await self.settle()
         self.knows_its_files = False
         running = self._running()
         make_folder(self._home.nginx_log)  # it opens its logs again
@@ -123,7 +133,7 @@ class LoadBalancer(KeptAlive):
 
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
         """Wait until `workers` have answered what they hold and are gone; false where they take too long."""
-        processes = [process for worker in workers if (process := _adopted(worker))]
+        processes = [process for worker in workers if (process := nginx_processes.adopted(worker))]
         if not processes:
             return True
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
@@ -135,6 +145,7 @@ class LoadBalancer(KeptAlive):
         Returns whether it did; as long as the one before it still finishes, it can only be reloaded.
         Raises ZenwebserverError where the new one does not come up; then the former goes on.
         """
+        await self.settle()
         former = self._running()
         if self._leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
             _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
@@ -147,7 +158,7 @@ class LoadBalancer(KeptAlive):
             successor = await self._successor(former, log_start)
         except BaseException:
             for master in nginx_processes.masters(self._home):
-                if master.pid != former.pid and (half_started := _adopted(master)):
+                if master.pid != former.pid and (half_started := nginx_processes.adopted(master)):
                     await half_started.end(signal.SIGTERM, START_SECONDS)
             raise
         self.process = successor
@@ -231,7 +242,7 @@ class LoadBalancer(KeptAlive):
 
     def _named(self) -> Process | None:
         master = nginx_processes.named_master(self._home)
-        return _adopted(master) if master else None
+        return nginx_processes.adopted(master) if master else None
 
     def _let_go(self, process: Process) -> None:
         """A master, or a worker without one: it takes nothing new, and leaves when it has answered all."""
@@ -261,7 +272,7 @@ class LoadBalancer(KeptAlive):
         orphans = [
             orphan
             for each in nginx_processes.orphans(self._home)
-            if each.pid not in self._leaving_pids() and (orphan := _adopted(each))
+            if each.pid not in self._leaving_pids() and (orphan := nginx_processes.adopted(each))
         ]
         if orphans:
             logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
@@ -272,18 +283,13 @@ class LoadBalancer(KeptAlive):
         """Masters of this home that nobody here knows."""
         known = self._leaving_pids() | ({self.process.pid} if self.process else set())
         found = (each for each in nginx_processes.masters(self._home) if each.pid not in known)
-        return [master for each in found if (master := _adopted(each))]
+        return [master for each in found if (master := nginx_processes.adopted(each))]
 
     def _leaving_pids(self) -> set[int]:
         return {process.pid for process in self._leaving}
 
     def _clear(self) -> None:
         self.process = None
-
-
-def _adopted(process: psutil.Process) -> Process | None:
-    identity = Identity.of(process.pid)
-    return Process.adopt(identity) if identity else None
 
 
 @contextlib.asynccontextmanager

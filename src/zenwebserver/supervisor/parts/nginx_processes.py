@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 
 from zenwebserver.home import Home
+from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.processes import Process
 
 START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
 
@@ -49,6 +51,12 @@ def named_master(home: Home) -> psutil.Process | None:
         return master if master.create_time() <= written + START_TIME_PRECISION else None
     except (psutil.Error, OSError, ValueError):
         return None
+
+
+def adopted(process: psutil.Process) -> Process | None:
+    """It, to be waited for; None where it has ended. Raises OSError."""
+    identity = Identity.of(process.pid)
+    return Process.adopt(identity) if identity else None
 
 
 def workers(master: int, *, leaving: bool = False) -> set[psutil.Process]:
