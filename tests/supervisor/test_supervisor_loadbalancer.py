@@ -36,7 +36,6 @@ class FakeNginx:
         self._orphans: list[FakeProcess] = []
         self._accept: dict[int, set[FakeProcess]] = {}
         self._finish: dict[int, set[FakeProcess]] = {}
-        monkeypatch.setattr(loadbalancer, "_adopted", self._adopted)
         monkeypatch.setattr(loadbalancer, "nginx_processes", self)
         monkeypatch.setattr(loadbalancer.psutil, "Process", self._process)
 
@@ -60,7 +59,7 @@ class FakeNginx:
         self._accept[master.pid] -= former
         self._finish[master.pid] |= former
 
-    def _adopted(self, process: FakeProcess) -> FakeProcess | None:
+    def adopted(self, process: FakeProcess) -> FakeProcess | None:
         if self.lacks:
             raise self.lacks
         return process if process.running else None

@@ -32,26 +32,24 @@ SETTINGS = {"threads": 2, "drainTimeout": 20, "warmupPaths": "/page"}
 
 @dataclass(frozen=True)
 class Victim:
-    """A process, and what visitors may lose with it."""
+    """A process, and what visitors may lose with it. It is found with the releases known that were there before."""
 
-    find: Callable[[Site], psutil.Process]
+    find: Callable[[Site, set[str]], psutil.Process]
     losses: tuple[Loss, ...] = ()
 
 
-def named(name: str) -> Callable[[Site], psutil.Process]:
-    return lambda site: psutil.Process(site.pid(name))
+def named(name: str) -> Callable[[Site, set[str]], psutil.Process]:
+    return lambda site, _: psutil.Process(site.pid(name))
 
 
-def newest_zygote(site: Site) -> psutil.Process:
+def newest_zygote(site: Site, _: set[str]) -> psutil.Process:
     found = zygotes(site)
     return found[max(found, key=int)]
 
 
-def loading_zygote(site: Site) -> psutil.Process:
-    """That of a release that is not there yet."""
-    known = {each["name"] for each in status(site)["releases"]}
+def loading_zygote(site: Site, known: set[str]) -> psutil.Process:
     wait_until(lambda: set(zygotes(site)) - known, "it has begun")
-    return newest_zygote(site)
+    return newest_zygote(site, known)
 
 
 VICTIMS = {
@@ -64,7 +62,7 @@ VICTIMS = {
     # Its workers answer what they have and go on until they are told to leave; between the last of them and the next
     # nginx nobody listens.
     "nginx": Victim(named("nginx"), (CONNECTION_CUT, REFUSED)),
-    "nginx worker": Victim(lambda site: site.workers_of_nginx()[0], (CONNECTION_CUT,)),
+    "nginx worker": Victim(lambda site, _: site.workers_of_nginx()[0], (CONNECTION_CUT,)),
 }
 
 
@@ -131,11 +129,11 @@ ROWS = [
 
 def operate_and_kill(site: Site, row: Row) -> bool:
     """Whether the step came; the operation's own end does not matter."""
-    killed = False
+    killed, known = False, set(zygotes(site))
     try:
         for event in Client(Home.at(site.home)).operate(row.operation, **row.what):
             if event.get("begin", "").startswith(row.step) and not killed:
-                VICTIMS[row.victim].find(site).kill()
+                VICTIMS[row.victim].find(site, known).kill()
                 killed = True
     except ZenwebserverError:
         assert row.victim == "supervisor"
