@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fakes import FakeProcess
@@ -35,7 +36,7 @@ class FakeBalancer(KeptAlive):
         super().__init__("Load balancer", tasks)
         self.binary = Path()
         self.ports: tuple[int, ...] = ()
-        self.drain_timeout = 600.0
+        self.leaving = SimpleNamespace(drain_timeout=600.0)
         self.knows_its_files = False
         self.home = home
         self.workers: NginxWorkers | None = None
@@ -99,7 +100,7 @@ class FakeBalancer(KeptAlive):
         if not waits:
             return True
         try:
-            _, late = await asyncio.wait(waits, timeout=self.drain_timeout)
+            _, late = await asyncio.wait(waits, timeout=self.leaving.drain_timeout)
         finally:
             for wait in waits:
                 wait.cancel()

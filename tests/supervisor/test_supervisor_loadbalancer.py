@@ -14,7 +14,7 @@ from short_home import short_home
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.supervisor.parts import loadbalancer
+from zenwebserver.supervisor.parts import loadbalancer, nginx_leaving
 from zenwebserver.supervisor.parts.loadbalancer import LEAVING_SECONDS, START_SECONDS, LoadBalancer
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
@@ -37,6 +37,7 @@ class FakeNginx:
         self._accept: dict[int, set[FakeProcess]] = {}
         self._finish: dict[int, set[FakeProcess]] = {}
         monkeypatch.setattr(loadbalancer, "nginx_processes", self)
+        monkeypatch.setattr(nginx_leaving, "nginx_processes", self)
         monkeypatch.setattr(loadbalancer.psutil, "Process", self._process)
 
     def master(self, *, workers: int = 1) -> FakeProcess:
@@ -295,7 +296,7 @@ async def test_former_workers_that_do_not_finish_are_waited_for_up_to_the_drain_
     balancer, master = await running(home, nginx)
     begun = now()
     assert not await balancer.workers_gone(nginx.workers(master.pid))
-    assert now() - begun == balancer.drain_timeout
+    assert now() - begun == balancer.leaving.drain_timeout
     await balancer.stop()
 
 
@@ -310,7 +311,7 @@ async def test_a_stop_returns_when_all_is_answered_and_cuts_off_what_takes_too_l
     begun = now()
     await balancer.stop()
     assert master.signals == [signal.SIGQUIT, signal.SIGTERM]
-    assert now() - begun == balancer.drain_timeout
+    assert now() - begun == balancer.leaving.drain_timeout
     assert balancer.state is State.STOPPED
 
 
@@ -319,11 +320,11 @@ async def test_requests_that_nginx_cuts_off_itself_at_the_drain_timeout_are_told
     home: Home, nginx: FakeNginx, caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
     balancer, master = await running(home, nginx)
-    balancer.drain_timeout = 10.0
+    balancer.leaving.drain_timeout = 10.0
     master.ignores.add(signal.SIGQUIT)
     asyncio.get_running_loop().call_later(seconds, master.die)
     await balancer.stop()
-    assert ("outlasted the drain timeout" in caplog.text) == (seconds == balancer.drain_timeout)
+    assert ("outlasted the drain timeout" in caplog.text) == (seconds == balancer.leaving.drain_timeout)
 
 
 async def test_a_stop_ends_workers_without_a_master_too_however_long_they_keep_their_port(
@@ -335,7 +336,7 @@ async def test_a_stop_ends_workers_without_a_master_too_however_long_they_keep_t
     begun = now()
     await balancer.stop()
     assert orphan.signals == [signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL]
-    assert now() - begun == balancer.drain_timeout + START_SECONDS
+    assert now() - begun == balancer.leaving.drain_timeout + START_SECONDS
     assert balancer.state is State.STOPPED
 
 

@@ -67,7 +67,7 @@ class Supervisor:
         self.storage.python = str(settings.python)
         self.balancer.binary = published.nginx_binary(settings)
         self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
-        self.balancer.drain_timeout = settings.drain_timeout
+        self.balancer.leaving.drain_timeout = settings.drain_timeout
         self.reception.drain_timeout = settings.drain_timeout
         for server in self.servers.values():
             self._set_up(server)

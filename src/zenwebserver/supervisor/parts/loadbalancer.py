@@ -20,6 +20,7 @@ from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
 from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.nginx_leaving import NginxLeaving
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
@@ -33,17 +34,16 @@ ENDED_WELL = "ended with exit code 0"
 
 
 class LoadBalancer(KeptAlive):
-    """nginx. `drain_timeout` bounds every wait for requests that it still serves."""
+    """nginx. `leaving.drain_timeout` bounds every wait for requests that it still serves."""
 
     def __init__(self, home: Home, tasks: Tasks) -> None:
         super().__init__("Load balancer", tasks)
         self.binary = Path()
         self.ports: tuple[int, ...] = ()  # what it listens on, for the reason where it cannot
-        self.drain_timeout = 600.0  # seconds
+        self.leaving = NginxLeaving(home, tasks)
         self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
         self._log = home.nginx_log / "nginx.out.log"
-        self._leaving: dict[Process, asyncio.Task[None]] = {}
 
     async def adopt(self) -> None:
         """Take over the one that an earlier supervisor started, if it still runs; workers left alone must leave."""
@@ -51,7 +51,7 @@ class LoadBalancer(KeptAlive):
         if master := await self._newest(found):
             self._runs(master)
         else:
-            self._let_go_orphans()  # whoever starts nginx waits for their port
+            self.leaving.add_orphans()  # whoever starts nginx waits for their port
 
     async def _newest(self, masters: list[Process]) -> Process | None:
         """Of several, that are given newest first, the newest that has come up; the others must leave."""
@@ -60,7 +60,7 @@ class LoadBalancer(KeptAlive):
             await masters.pop(0).end(signal.SIGTERM, START_SECONDS)
         for former in masters[1:]:
             logger.warning("nginx, pid %d, is left from an exchange that was cut off, and is told to leave", former.pid)
-            self._let_go(former)
+            self.leaving.add(former)
         if masters and nginx_processes.pid_in_file(self._home) != masters[0].pid:
             try:
                 files.replace(self._home.nginx_pid, f"{masters[0].pid}\n")
@@ -128,7 +128,7 @@ class LoadBalancer(KeptAlive):
         master = self.process.pid
         outdated = nginx_processes.workers(master, leaving=True) - nginx_processes.workers(master)
         with contextlib.suppress(psutil.Error):
-            outdated |= {psutil.Process(process.pid) for process in self._leaving if process.running}
+            outdated |= {psutil.Process(process.pid) for process in self.leaving if process.running}
         return outdated
 
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
@@ -136,7 +136,7 @@ class LoadBalancer(KeptAlive):
         processes = [process for worker in workers if (process := nginx_processes.adopted(worker))]
         if not processes:
             return True
-        _, late = await asyncio.wait([process.exited for process in processes], timeout=self.drain_timeout)
+        _, late = await asyncio.wait([process.exited for process in processes], timeout=self.leaving.drain_timeout)
         return not late
 
     async def upgrade(self) -> bool:
@@ -147,8 +147,8 @@ class LoadBalancer(KeptAlive):
         """
         await self.settle()
         former = self._running()
-        if self._leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
-            _, late = await asyncio.wait([master.exited for master in self._leaving], timeout=LEAVING_SECONDS)
+        if self.leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
+            _, late = await asyncio.wait([master.exited for master in self.leaving], timeout=LEAVING_SECONDS)
             if late:
                 await self.reload()
                 return False
@@ -163,7 +163,7 @@ class LoadBalancer(KeptAlive):
             raise
         self.process = successor
         self._watch(successor)
-        self._let_go(former)
+        self.leaving.add(former)
         self.knows_its_files = True
         return True
 
@@ -178,13 +178,12 @@ class LoadBalancer(KeptAlive):
         await self._end_recovery()
         if self.state is not State.STOPPING:  # else it was begun before, and failed
             self._become(State.STOPPING)
-        if self.process and self.process not in self._leaving:
-            self._let_go(self.process)
+        if self.process:
+            self.leaving.add(self.process)
         for stray in self._strays():
-            self._let_go(stray)
-        self._let_go_orphans()
-        while self._leaving:
-            await asyncio.wait(self._leaving.values())
+            self.leaving.add(stray)
+        self.leaving.add_orphans()
+        await self.leaving.end()
         self._clear()
         self._become(State.STOPPED)
 
@@ -244,49 +243,19 @@ class LoadBalancer(KeptAlive):
         master = nginx_processes.named_master(self._home)
         return nginx_processes.adopted(master) if master else None
 
-    def _let_go(self, process: Process) -> None:
-        """A master, or a worker without one: it takes nothing new, and leaves when it has answered all."""
-        process.send(signal.SIGQUIT)
-        what = f"The leaving of nginx, pid {process.pid}"
-        self._leaving[process] = self._tasks.do(what, self._see_off(process))
-
-    async def _see_off(self, process: Process) -> None:
-        now = asyncio.get_running_loop().time
-        begun = now()
-        gone = await process.wait(self.drain_timeout)
-        if now() - begun >= self.drain_timeout:  # nginx cuts them off then, too: who is first does not matter
-            logger.warning("nginx, pid %d, cut off the requests that outlasted the drain timeout", process.pid)
-        if not gone:
-            await process.end(signal.SIGTERM, START_SECONDS)
-        del self._leaving[process]
-
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
-        self._let_go_orphans()
-        hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self._leaving)}"
+        self.leaving.add_orphans()
+        hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self.leaving)}"
         async with _bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
-            while any(each.running and nginx_processes.listens(each.pid) for each in self._leaving):
+            while any(each.running and nginx_processes.listens(each.pid) for each in self.leaving):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-    def _let_go_orphans(self) -> None:
-        orphans = [
-            orphan
-            for each in nginx_processes.orphans(self._home)
-            if each.pid not in self._leaving_pids() and (orphan := nginx_processes.adopted(each))
-        ]
-        if orphans:
-            logger.warning("nginx workers without a master are asked to leave: %s", [orphan.pid for orphan in orphans])
-        for orphan in orphans:
-            self._let_go(orphan)
 
     def _strays(self) -> list[Process]:
         """Masters of this home that nobody here knows."""
-        known = self._leaving_pids() | ({self.process.pid} if self.process else set())
+        known = self.leaving.pids | ({self.process.pid} if self.process else set())
         found = (each for each in nginx_processes.masters(self._home) if each.pid not in known)
         return [master for each in found if (master := nginx_processes.adopted(each))]
-
-    def _leaving_pids(self) -> set[int]:
-        return {process.pid for process in self._leaving}
 
     def _clear(self) -> None:
         self.process = None
