@@ -229,6 +229,35 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
     await balancer.stop()
 
 
+async def test_a_worker_that_does_not_hear_of_a_reload_is_killed_once_the_new_ones_accept(
+    home: Home, nginx: FakeNginx
+) -> None:
+    balancer, master = await running(home, nginx)
+    master.ignores.add(signal.SIGHUP)
+    (stuck,) = nginx.workers(master.pid)
+    begun = now()
+    reload = asyncio.create_task(balancer.reload())
+    await soon()
+    nginx.begins_to_reload(master)
+    await reload
+    assert now() - begun == pytest.approx(START_SECONDS)
+    assert stuck.signals == [signal.SIGKILL]
+    assert balancer.knows_its_files
+    assert balancer.outdated_workers() == set()
+    await balancer.stop()
+
+
+async def test_where_no_new_workers_come_the_former_ones_go_on(home: Home, nginx: FakeNginx) -> None:
+    balancer, master = await running(home, nginx)
+    master.ignores.add(signal.SIGHUP)
+    (former,) = nginx.workers(master.pid)
+    with pytest.raises(ZenwebserverError, match="did not take up its configuration within 30 s"):
+        await balancer.reload()
+    assert former.signals == []
+    assert not balancer.knows_its_files
+    await balancer.stop()
+
+
 async def test_an_exchange_is_made_when_the_new_master_has_workers_and_the_former_leaves(
     home: Home, nginx: FakeNginx
 ) -> None:

@@ -37,15 +37,21 @@ class Published:
     async def put_pool(self, settings: Settings, servers: Sequence[config.PoolServer]) -> set[psutil.Process]:
         """Tell nginx of `servers`. Returns its workers that still send to others, for `workers_gone`.
 
-        Raises ZenwebserverError.
+        Raises ZenwebserverError; the file names then whom nginx knows.
         """
         if not self._home.nginx_conf.exists():
             return set()  # the first start writes it
+        former = _text(self._home.nginx_pool_conf)
         changed = await put_pool(self._home, settings, servers)
-        if self._balancer.serves:
-            await self._balancer.settle()
-        if self._balancer.serves and (changed or not self._balancer.knows_its_files):
-            await self._balancer.reload()
+        try:
+            if self._balancer.serves:
+                await self._balancer.settle()
+            if self._balancer.serves and (changed or not self._balancer.knows_its_files):
+                await self._balancer.reload()
+        except ZenwebserverError:
+            if changed and former is not None:
+                files.replace(self._home.nginx_pool_conf, former)
+            raise
         return self._balancer.outdated_workers()
 
     async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
@@ -188,6 +194,14 @@ async def verify_site(home: Home, settings: Settings) -> None:
             hint="Nothing was changed.",
             detail=words.decode(errors="replace").strip(),
         )
+
+
+def _text(path: Path) -> str | None:
+    """None where there is none, or nothing that could be put back."""
+    try:
+        return files.read_text(path)
+    except (OSError, ZenwebserverError):
+        return None
 
 
 def _make_folders(home: Home, settings: Settings) -> None:

@@ -44,6 +44,7 @@ class LoadBalancer(KeptAlive):
         self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
         self._log = home.nginx_log / "nginx.out.log"
+        self._error_log = home.nginx_log / "error.log"
 
     async def adopt(self) -> None:
         """Take over the one that an earlier supervisor started, if it still runs; workers left alone must leave."""
@@ -104,22 +105,40 @@ class LoadBalancer(KeptAlive):
         running = self._running()
         make_folder(self._home.nginx_log)  # it opens its logs again
         former = nginx_processes.workers(running.pid, leaving=True)
-        error_log = self._home.nginx_log / "error.log"
-        log_start = log_size(error_log)
+        log_start = log_size(self._error_log)
         running.send(signal.SIGHUP)
-        async with _bounded(START_SECONDS, "nginx did not take up its configuration"):
-            # Until new workers accept, and the former ones accept no more.
-            while not (now := nginx_processes.workers(running.pid)) - former or now & former:
-                words = [line for line in tail(error_log, log_start).splitlines() if "[emerg]" in line]
-                if words:
-                    raise ZenwebserverError(
-                        "nginx keeps its former configuration",
-                        hint="It goes on serving as before.",
-                        detail="\n".join(words),
-                    )
-                if await running.wait(LOOK_AGAIN_SECONDS):
-                    raise ZenwebserverError(f"nginx {running.exited.result()} during its reload")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._takes_up(running, former, log_start)
+        except TimeoutError:
+            await self._end_deaf_workers(running, former)
         self.knows_its_files = True
+
+    async def _takes_up(self, master: Process, former: set[psutil.Process], log_start: int) -> None:
+        """Until new workers accept, and the former ones accept no more. Raises ZenwebserverError."""
+        while not (now := nginx_processes.workers(master.pid)) - former or now & former:
+            words = [line for line in tail(self._error_log, log_start).splitlines() if "[emerg]" in line]
+            if words:
+                raise ZenwebserverError(
+                    "nginx keeps its former configuration",
+                    hint="It goes on serving as before.",
+                    detail="\n".join(words),
+                )
+            if await master.wait(LOOK_AGAIN_SECONDS):
+                raise ZenwebserverError(f"nginx {master.exited.result()} during its reload")
+
+    async def _end_deaf_workers(self, master: Process, former: set[psutil.Process]) -> None:
+        """Of the `former` workers, those that have not heard of a reload; they are stuck, and answer nobody.
+
+        Raises ZenwebserverError where there are no new ones.
+        """
+        workers = nginx_processes.workers(master.pid)
+        if not workers - former:
+            raise ZenwebserverError(f"nginx did not take up its configuration within {START_SECONDS:g} s")
+        for worker in workers & former:
+            logger.error("nginx's worker, pid %d, is stuck and is killed: it does not hear a reload", worker.pid)
+            if process := nginx_processes.adopted(worker):
+                await process.end(signal.SIGKILL, START_SECONDS)
 
     def outdated_workers(self) -> set[psutil.Process]:
         """The workers that have a former configuration, and finish with it what they hold."""
