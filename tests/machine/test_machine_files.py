@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_former_text_and_no_rest(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", disk_is_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         files.replace(path, "new")
     assert path.read_text() == "former"
     assert names(tmp_path) == {"kept"}

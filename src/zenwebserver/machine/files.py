@@ -80,6 +80,9 @@ def _beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         with os.fdopen(descriptor, "wb") as file:
             _give_to_owner_of(path.parent, descriptor)
             yield beside, file
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk says no name by itself
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

@@ -184,7 +184,8 @@ async def _told(report: Report, work: Awaitable[str], name: str) -> None:
         report.failed(error)
     except OSError as error:
         logger.exception("%s failed", name)
-        report.failed(ZenwebserverError(f"{name} failed: {error}", hint="What it had not reached is as it was."))
+        hint = "What it had not reached is as it was. Mend that, and repeat the command."
+        report.failed(ZenwebserverError(f"{name} failed: {error}", hint=hint))
     except asyncio.CancelledError as error:
         report.failed(
             ZenwebserverError(
