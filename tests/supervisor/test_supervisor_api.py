@@ -344,6 +344,21 @@ async def test_a_session_lasts_until_its_client_goes_away_and_leaves_nothing(sit
     await site.end()
 
 
+async def test_the_end_of_a_session_takes_no_storage_from_a_server_that_still_answers(site: FakeSite) -> None:
+    client = post(site, "/sessions/debug")
+    await soon()
+    await site.started(1)
+    site.process(1).call.leave_seconds = 100.0
+    stop = site.do("stop", targets=["servers", "nginx"])
+    await asyncio.sleep(50)
+    client.goes_away()
+    await client.answered()
+    assert site.supervisor.storage.serves
+    await stop
+    assert site.supervisor.storage.serves, "until it is stopped"
+    await site.end()
+
+
 async def test_a_session_alone_keeps_the_supervisor(site: FakeSite) -> None:
     conf = site.home.zope_conf
     head, _, _ = conf.read_text().partition("<zodb_db main>")

@@ -68,8 +68,9 @@ async def open_session(supervisor: Supervisor, report: Report, kind: str) -> Non
 async def close_session(supervisor: Supervisor, kind: str) -> None:
     supervisor.sessions.discard(kind)
     supervisor.forget_files(kind)
-    busy = [part for part in (supervisor.balancer, *supervisor.servers.values()) if part.wanted]
-    if supervisor.storage_is_lent and not supervisor.sessions and not busy:
+    servers = supervisor.servers.values()
+    needed = supervisor.balancer.wanted or any(server.wanted or server.leaving for server in servers)
+    if supervisor.storage_is_lent and not supervisor.sessions and not needed:
         await supervisor.storage.stop()
         supervisor.storage_is_lent = False
 
