@@ -244,13 +244,20 @@ LIKE_A_SUPERVISOR = ["-c", "import sys; print(); sys.stdout.flush(); sys.stdin.r
 
 @pytest.mark.real  # a process that is called like a supervisor
 @pytest.mark.parametrize(
-    ("command", "done"), [("status", False), ("stop", False), ("start", False), ("status", True), ("stop", True)]
+    ("command", "done"),
+    [
+        *((command, False) for command in ("status", "stop", "start", "reload", "upgrade", "configure", "verify")),
+        *((command, False) for command in ("attach 1", "detach 1", "threads 1")),
+        ("status", True),
+        ("stop", True),
+        ("upgrade", True),
+    ],
 )
 def test_a_supervisor_whose_home_was_removed_is_told_of_and_gets_no_second_one(
     home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, done: bool
 ) -> None:
     monkeypatch.setenv("ZENHOME", str(home.path))
-    monkeypatch.setattr(sys, "argv", ["zenwebserver", command])
+    monkeypatch.setattr(sys, "argv", ["zenwebserver", *command.split()])
     monkeypatch.setattr(clients, "start_supervisor", start_supervisor)
     shutil.rmtree(home.path)
     with subprocess.Popen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zenwebserver.cli.verbs import do, need_home, verb
+from zenwebserver.cli.verbs import do, need_home, refuse_homeless, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 
@@ -52,5 +52,6 @@ def reload(client: Client, *, verbose: bool) -> Exit:
     """Verify, then have nginx read its configuration again."""
     del verbose
     if not client.home.exists() or not client.runs_something():
+        refuse_homeless(client)
         raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
     return do(client, "reload", verbose=True)

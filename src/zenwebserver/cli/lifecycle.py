@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli import output
-from zenwebserver.cli.verbs import cli, do, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, refuse_homeless, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets
@@ -23,8 +23,7 @@ def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Stop the load balancer, then the servers (drained), then storage."""
     if not client.home.exists() or not client.runs_something():
-        if error := client.homelessness():
-            raise error
+        refuse_homeless(client)
         if targets:
             parse_targets(targets, _deployed(client))
         output.line("It is stopped already")
@@ -83,6 +82,7 @@ def _deployed(client: Client) -> Pool:
 def threads(client: Client, *, verbose: bool, server: str) -> Exit:
     """Show what each thread of a server does now: its request, for how long, its stack."""
     del verbose
+    refuse_homeless(client)
     for number in parse_targets([server], _deployed(client), allowed=("servers",)).servers:
         output.show_threads(client.threads(number))
     return Exit.DONE
@@ -92,6 +92,7 @@ def threads(client: Client, *, verbose: bool, server: str) -> Exit:
 def upgrade(client: Client, *, verbose: bool) -> Exit:
     """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
     if client.status() is None:
+        refuse_homeless(client)
         if client.is_supervised():
             raise client.silence()
         output.line("The supervisor is not running")

@@ -74,8 +74,15 @@ def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
     return output.close(output.follow(client.operate(name, **what), verbose=verbose))
 
 
+def refuse_homeless(client: Client) -> None:
+    """Raises ZenwebserverError where a supervisor runs whose home is gone: nothing can be asked of it."""
+    if error := client.homelessness():
+        raise error
+
+
 def need_home(client: Client) -> None:
     """For what makes no home itself. Raises ZenwebserverError."""
+    refuse_homeless(client)
     if not client.home.exists():
         raise ZenwebserverError(
             f"There is no home at {client.home.path}", hint="To make one and start it: zenwebserver start"
