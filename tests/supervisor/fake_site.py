@@ -100,7 +100,7 @@ class FakeSite:
         self.supervisor = Supervisor(self.home, self.tasks)
         self.supervisor.read_settings()
         self.supervisor.ended = self._ended
-        self.api = Api(self.supervisor, self._ended, self._upgrade)
+        self.api = Api(self.supervisor, self._ended, self._upgrade, self._make_room)
         self.machine.answer = self.supervisor.reception.answer
 
     def set(self, **settings: object) -> None:
@@ -119,6 +119,9 @@ class FakeSite:
 
     async def _upgrade(self, _: Report, python: str) -> str:
         return "Upgraded"
+
+    def _make_room(self) -> None:
+        raise AssertionError("no command of an earlier version asks here")
 
     # What an admin does.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -382,7 +384,7 @@ async def test_once_its_successor_has_taken_over_it_ends_and_leaves_what_is_the_
     home: Home, successor: PlayedSuccessor
 ) -> None:
     async with begun(home) as it:
-        asked = await ask(home.control_socket, "POST", "/upgrade")
+        asked = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await reached("it has let go", lambda: not it._at_work)
         theirs = [listen_on(home.control_socket), listen_on(home.workers_socket)]
         Identity(1, 0).write(home.pid_file("supervisor"))
@@ -407,7 +409,7 @@ async def test_where_its_successor_fails_it_says_why_and_begins_again(
         former = it._supervisor
         # So that it does not end for having nothing to do.
         monkeypatch.setattr(Supervisor, "idle", property(lambda self: self in stop.supervisors))
-        asked = await ask(home.control_socket, "POST", "/upgrade")
+        asked = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await reached("it has let go", lambda: not it._at_work)
         assert not home.workers_socket.is_socket() or it._supervisor is former
         theirs = listen_on(home.control_socket)  # the successor got so far
@@ -434,7 +436,7 @@ async def test_where_its_successor_fails_the_port_of_a_server_that_dies_then_doe
         listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
         former.server(1)._listener.adopt(listener)
-        asked = await ask(home.control_socket, "POST", "/upgrade")
+        asked = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await reached("it has let go", lambda: not it._at_work)
         await soon()
         assert not takes_connections(address), "nobody but a process that accepts has it"
@@ -454,7 +456,7 @@ async def test_whoever_waits_while_supervisors_are_exchanged_asks_again_and_whoe
     monkeypatch.setattr(successor, "loads", loads.wait)
     async with begun(home) as it:
         monkeypatch.setattr(Supervisor, "idle", False)
-        upgrading = await ask(home.control_socket, "POST", "/upgrade")
+        upgrading = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await upgrading.status()
         waiting = await start.asked(home)
         loads.set()
@@ -484,7 +486,7 @@ async def test_a_signal_that_comes_while_supervisors_are_exchanged_is_obeyed_by_
     stop.may_end.set()
     successor.error = ZenwebserverError("it died") if fails else None
     async with begun(home) as it:
-        asked = await ask(home.control_socket, "POST", "/upgrade")
+        asked = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await reached("it has let go", lambda: not it._at_work)
         it.stop()
         successor.may_take_over.set()
@@ -500,7 +502,7 @@ async def test_it_begins_again_however_often_that_fails(
     successor.error = ZenwebserverError("it died")
     async with begun(home) as it:
         monkeypatch.setattr(Supervisor, "idle", False)
-        asked = await ask(home.control_socket, "POST", "/upgrade")
+        asked = await ask(home.control_socket, "POST", "/upgrade", "{}")
         await reached("it has let go", lambda: not it._at_work)
         shutil.rmtree(home.run)
         successor.may_take_over.set()
@@ -514,8 +516,52 @@ async def test_it_begins_again_however_often_that_fails(
 async def test_a_session_in_a_terminal_keeps_its_supervisor(home: Home, successor: PlayedSuccessor) -> None:
     async with begun(home) as it:
         it._supervisor.sessions.add("debug")
-        last = await last_event(await ask(home.control_socket, "POST", "/upgrade"))
+        last = await last_event(await ask(home.control_socket, "POST", "/upgrade", "{}"))
         assert last["exit"] == 1
         assert "`debug` is at work" in last["error"]
         assert not successor.ended
+        it._supervisor.sessions.clear()
+
+
+# A command of an earlier version: it asks without a word, and starts its supervisor when the file it knows is free.
+
+
+def may_be_locked(file: Path) -> bool:
+    with file.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+async def test_for_an_earlier_version_it_makes_room_and_that_waits_until_it_has_ended(home: Home) -> None:
+    async with begun(home) as it:
+        assert await (await ask(home.control_socket, "POST", "/upgrade")).answer() == (200, "{}")
+        assert it.ended.is_set()
+        assert not home.control_socket.exists(), "whoever asks now starts the next one"
+        assert not may_be_locked(home.former_lock_file)
+    assert may_be_locked(home.former_lock_file)
+
+
+async def test_an_earlier_version_that_has_given_up_waiting_does_not_end_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "idle", False)
+    async with begun(home) as it:
+        async with it._supervisor.changes.make("restart"):
+            asked = await ask(home.control_socket, "POST", "/upgrade")
+            await asyncio.sleep(10)
+            asked.hang_up()
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+        assert not it.ended.is_set(), "nobody would start the next one"
+
+
+async def test_for_an_earlier_version_a_session_in_a_terminal_keeps_its_supervisor(home: Home) -> None:
+    async with begun(home) as it:
+        it._supervisor.sessions.add("debug")
+        await (await ask(home.control_socket, "POST", "/upgrade")).answer()
+        assert not it.ended.is_set()
+        assert not may_be_locked(home.former_lock_file), "it would start a second one"
         it._supervisor.sessions.clear()

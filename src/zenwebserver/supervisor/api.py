@@ -47,14 +47,22 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class Api:
-    """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` puts a new one in its place."""
+    """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` puts a new one in its place.
+
+    `make_room` ends it, for a command of an earlier version that starts the next one itself.
+    """
 
     def __init__(
-        self, supervisor: Supervisor, ended: Callable[[], None], upgrade: Callable[[Report, str], Awaitable[str]]
+        self,
+        supervisor: Supervisor,
+        ended: Callable[[], None],
+        upgrade: Callable[[Report, str], Awaitable[str]],
+        make_room: Callable[[], None],
     ) -> None:
         self._supervisor = supervisor
         self._ended = ended
         self._upgrade = upgrade
+        self._make_room = make_room
         self.app = Starlette(
             routes=[
                 Route("/status", self._status, methods=["GET"]),
@@ -79,13 +87,22 @@ class Api:
         return JSONResponse({"threads": [dataclasses.asdict(thread) for thread in threads]})
 
     async def _succession(self, request: Request) -> Response:
-        """`python` is that of the command: its supervisor is wanted."""
+        """`python` is that of the command: its supervisor is wanted. One of an earlier version says nothing."""
+        if not await request.body():
+            return await self._room(request)
 
         async def upgrade(_: Supervisor, report: Report, *, python: str = sys.executable) -> str:
             return await self._upgrade(report, python)
 
         what = await _asked(request)
         return self._streamed("upgrade", lambda report: self._change("upgrade", upgrade, what, report))
+
+    async def _room(self, request: Request) -> Response:
+        """What it is told is no more than that it may wait for the end; it does not, where it has hung up meanwhile."""
+        async with self._supervisor.changes.make("upgrade"):
+            if not await request.is_disconnected():
+                self._make_room()
+        return JSONResponse({})
 
     async def _operation(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -105,7 +105,7 @@ class Daemon:
         self._tasks = Tasks()
         self._supervisor = Supervisor(self._home, self._tasks)
         self._supervisor.ended = self._end_if_idle
-        self._api = Api(self._supervisor, self._end_if_idle, self._succeed)
+        self._api = Api(self._supervisor, self._end_if_idle, self._succeed, self._make_room)
         self._whereabouts = Whereabouts(self._supervisor, self._lock, self._control, lost=self.ended.set)
 
     async def begin(self) -> None:
@@ -182,6 +182,17 @@ class Daemon:
         self._successor = successor
         self.ended.set()
         return "Upgraded"
+
+    def _make_room(self) -> None:
+        """A command of an earlier version starts its supervisor itself, once this one has ended. Raises OSError."""
+        self._lock.hold_former()
+        if sessions := sorted(self._supervisor.sessions):
+            logger.error("Not ended for an earlier version: `%s` is at work in another terminal", sessions[0])
+            return
+        logger.info("A command of an earlier version starts its supervisor in the place of this one")
+        self._supervisor.changes.close()
+        self._control.take_away()
+        self.ended.set()
 
     async def _let_go(self) -> None:
         """Supervise and change nothing any more; what runs goes on."""

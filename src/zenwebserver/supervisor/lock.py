@@ -20,6 +20,7 @@ class Lock:
     def __init__(self, home: Home, descriptor: int) -> None:
         self.descriptor = descriptor
         self._home = home
+        self._former: int | None = None
 
     @classmethod
     def take(cls, home: Home) -> Lock:
@@ -55,8 +56,21 @@ class Lock:
             former, self.descriptor = self.descriptor, _locked(self._home.etc)
             os.close(former)
 
+    def hold_former(self) -> None:
+        """A command of an earlier version waits for its end before it starts a supervisor. Raises OSError."""
+        if self._former is None:
+            descriptor = os.open(self._home.former_lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._former = descriptor
+
     def release(self) -> None:
         os.close(self.descriptor)
+        if self._former is not None:
+            os.close(self._former)
 
 
 def _locked(folder: Path) -> int:
