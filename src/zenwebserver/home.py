@@ -32,12 +32,17 @@ class Home:
 
     @classmethod
     def at(cls, path: Path) -> Home:
-        """The home at `path`. Raises ZenwebserverError where its sockets would have no room."""
+        """The home at `path`. Raises ZenwebserverError where its sockets would have no room, or no folder can be."""
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a linked home
         if len(os.fsencode(absolute)) > LONGEST_HOME:
             raise ZenwebserverError(
                 f"The home's path is too long for Unix sockets: {absolute}",
                 hint=f"Set ZENHOME to a path of at most {LONGEST_HOME} bytes.",
+            )
+        if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises
+            raise ZenwebserverError(
+                f"The home cannot be at {absolute}: {found} is no folder",
+                hint="Set ZENHOME to a folder, or to a path where one can be made.",
             )
         return cls(absolute)
 
@@ -184,3 +189,8 @@ class Home:
         """Make what is missing, for the owner of the nearest folder that is there; var/run is the owner's alone."""
         for folder in self.folders():
             make_folder(folder, mode=0o700 if folder == self.run else 0o755)
+
+
+def _first_that_exists(path: Path) -> Path | None:
+    """The path, or the nearest folder above it; a link that leads nowhere exists."""
+    return next((each for each in (path, *path.parents) if os.path.lexists(each)), None)

@@ -40,6 +40,43 @@ async def test_a_first_start_makes_two_servers_and_everything_runs(site: FakeSit
     await site.end()
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("start", {"targets": ["bogus"]}),
+        ("start", {"targets": ["server9"]}),
+        ("restart", {"targets": ["bogus"]}),
+        ("deploy", {"size": "x"}),
+        ("deploy", {"size": "0"}),
+    ],
+)
+async def test_where_there_is_no_home_a_mistyped_word_makes_none(
+    site: FakeSite, name: str, what: dict[str, object]
+) -> None:
+    site.home.settings_file.unlink()
+    asked = await site.do(name, **what)
+    assert asked.exit == 2
+    assert not any("password" in event for event in asked.events)
+    assert not site.home.exists()
+    await site.end()
+
+
+@pytest.mark.parametrize("name", ["start", "restart", "init", "configure"])
+async def test_where_the_home_was_moved_away_no_other_is_made_in_its_place_and_what_runs_can_be_stopped(
+    site: FakeSite, name: str
+) -> None:
+    await site.started(2)
+    moved = site.home.path.rename(site.home.path.with_name(site.home.path.name + "m"))
+    asked = await site.do(name)
+    assert asked.exit == 1
+    assert f"that of {site.home.path}, which is gone" in asked.events[-1]["error"]
+    assert not site.home.path.exists()
+    assert all(site.server(number).serves for number in (1, 2))
+    moved.rename(site.home.path)
+    await site.ok("stop")
+    await site.end()
+
+
 async def test_what_runs_already_is_told_where_it_was_named(site: FakeSite) -> None:
     await site.started(2)
     asked = await site.ok("start", targets=["1", "nginx", "storage"])

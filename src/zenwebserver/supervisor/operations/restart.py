@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.pool import DEFAULT_SIZE, parse_targets
+from zenwebserver.pool import DEFAULT_SIZE, Pool, parse_targets
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
@@ -33,6 +33,8 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
 
     Where the new release does not come up, everything old goes on serving.
     """
+    if not supervisor.home.exists():
+        parse_targets(targets, Pool().grown(DEFAULT_SIZE))  # so that a mistyped one makes no home
     prepare(supervisor, report)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
+from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.supervisor.operations.steps import (
     forget_undeployed,
     prepare,
@@ -21,6 +21,8 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
     """Start what is named and does not run; returns when all of it answers."""
+    if not supervisor.home.exists():
+        parse_targets(targets, Pool().grown(DEFAULT_SIZE))  # so that a mistyped one makes no home
     prepare(supervisor, report)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
