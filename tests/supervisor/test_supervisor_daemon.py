@@ -513,6 +513,18 @@ async def test_it_begins_again_however_often_that_fails(
         await status(home)
 
 
+async def test_where_the_home_was_moved_away_no_successor_is_started(home: Home, successor: PlayedSuccessor) -> None:
+    async with begun(home) as it:
+        moved = home.path.rename(home.path.with_name(home.path.name + "m"))
+        command = asyncio.create_task(ask(moved / home.control_socket.relative_to(home.path), "POST", "/upgrade", "{}"))
+        last = await last_event(await command)
+        assert "is gone" in last["error"]
+        assert it._at_work
+        assert not home.path.exists()
+        assert (successor.ended, successor.left) == (False, False)
+        moved.rename(home.path)
+
+
 async def test_a_session_in_a_terminal_keeps_its_supervisor(home: Home, successor: PlayedSuccessor) -> None:
     async with begun(home) as it:
         it._supervisor.sessions.add("debug")

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from zenwebserver import __version__
 from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.home import Home
 from zenwebserver.supervisor.changes import NotBegun
 from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
 from zenwebserver.supervisor.operations.session import session
@@ -115,6 +117,7 @@ class Api:
 
         async def until_hung_up(report: Report) -> None:
             async def held() -> str:
+                refuse_homeless(self._supervisor.home)
                 async with session(self._supervisor, report, kind):
                     while (await request.receive())["type"] != "http.disconnect":
                         pass
@@ -160,6 +163,8 @@ class Api:
         words = " ".join([name, *map(str, targets if isinstance(targets, list | tuple) else ())])
         changes = self._supervisor.changes
         async with changes.make(words, report.waits) as change:
+            if name != "stop":
+                refuse_homeless(self._supervisor.home)
             logger.info("Begin: %s %s", name, what)
             try:
                 return await operation(self._supervisor, report, **what)
@@ -175,6 +180,15 @@ def refuse_unknown(name: str, operation: Operation, what: dict[str, Any]) -> Non
         raise cannot(f"does not know what {name} is to do with: {', '.join(unknown)}")
     if missing := [key for key, each in known.items() if each.default is each.empty and key not in what]:
         raise cannot(f"wants to know for {name}: {', '.join(missing)}")
+
+
+def refuse_homeless(home: Home) -> None:
+    """The supervisor made `etc` when it began. Raises ZenwebserverError where the home has gone since then."""
+    if not home.etc.is_dir():
+        raise ZenwebserverError(
+            f"The supervisor, pid {os.getpid()}, is that of {home.path}, which is gone",
+            hint=f"Nothing was done. Put the home back; or, to stop all that runs: kill {os.getpid()}",
+        )
 
 
 def cannot(why: str) -> UsageError:

@@ -61,7 +61,7 @@ async def test_where_there_is_no_home_a_mistyped_word_makes_none(
     await site.end()
 
 
-@pytest.mark.parametrize("name", ["start", "restart", "init", "configure"])
+@pytest.mark.parametrize("name", ["start", "restart", "init", "configure", "verify", "reload"])
 async def test_where_the_home_was_moved_away_no_other_is_made_in_its_place_and_what_runs_can_be_stopped(
     site: FakeSite, name: str
 ) -> None:

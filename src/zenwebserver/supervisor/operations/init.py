@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,21 +19,11 @@ from zenwebserver.supervisor.supervisor import Supervisor
 async def init(supervisor: Supervisor, report: Report, *, values: Mapping[str, str] | None = None) -> str:
     """Make what the home lacks; an existing home is left as it is."""
     home = supervisor.home
-    refuse_homeless(home)
     if home.exists():
         refresh_shipped_files(home)
         return f"The home is there already: {home.path}"
     make_home(home, report, values or {})
     return f"The home is made: {home.path}"
-
-
-def refuse_homeless(home: Home) -> None:
-    """The supervisor made `etc` when it began. Raises ZenwebserverError where the home has gone since then."""
-    if not home.etc.is_dir():
-        raise ZenwebserverError(
-            f"The supervisor, pid {os.getpid()}, is that of {home.path}, which is gone",
-            hint=f"Nothing was done. Put the home back; or, to stop all that runs: kill {os.getpid()}",
-        )
 
 
 def make_home(home: Home, report: Report, values: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from zenwebserver.home import Home
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
-from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files, refuse_homeless
+from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
@@ -21,7 +21,6 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 def prepare(supervisor: Supervisor, report: Report) -> None:
     """A home, the settings as they are now, and the record of the pool."""
-    refuse_homeless(supervisor.home)
     if supervisor.home.exists():
         supervisor.home.make_folders()
         refresh_shipped_files(supervisor.home)
