@@ -129,6 +129,18 @@ def test_upgrade_asks_for_the_supervisor_of_its_own_installation(
     assert json.loads(asked[0]) == {"python": sys.executable}
 
 
+def test_where_an_upgrade_fails_nobody_waits_for_the_end_of_the_one_that_goes_on(
+    home: Home, answers: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(_: Client) -> bool:
+        raise AssertionError("it does not end")
+
+    monkeypatch.setattr(Client, "_wait_until_gone", waits)
+    failed = {"error": "The new supervisor did not take over", "exit": 1}
+    answers(lines({"begin": "Starting the new supervisor"}, failed))
+    assert list(Client(home).upgrade())[-1] == failed
+
+
 OF_AN_EARLIER_VERSION = """
 import os, socket, sys, time
 listener = socket.socket(socket.AF_UNIX)

@@ -70,15 +70,18 @@ class Client:
 
     def upgrade(self) -> Iterator[dict[str, Any]]:
         """Have the supervisor that is installed here in the place of the one that runs. Raises ZenwebserverError."""
+        done = True
         for event in self._post("/upgrade", {"python": sys.executable}):
             if event:
+                done = not event.get("exit")
                 yield event
             elif self._wait_until_gone():  # one of an earlier version ends, and leaves the next one to us
                 start_supervisor(self.home)
                 yield {"done": "Upgraded", "exit": int(Exit.DONE)}
             else:
                 raise ZenwebserverError("The former supervisor does not end", hint="What runs goes on.")
-        self._wait_until_gone()
+        if done:  # otherwise the former one goes on
+            self._wait_until_gone()
 
     def left_behind(self) -> dict[str, Any]:
         """What runs though no supervisor does, as `status` says it."""

@@ -496,3 +496,26 @@ async def test_an_nginx_that_can_only_be_reloaded_is_not_said_to_be_exchanged(si
     asked = await site.ok("restart", targets=["nginx"])
     assert any("was reloaded, not exchanged" in note for note in asked.notes) != exchanged
     await site.end()
+
+
+@pytest.mark.parametrize("servers", [True, False])
+async def test_where_nothing_ran_a_restart_that_fails_leaves_nothing(site: FakeSite, servers: bool) -> None:
+    if servers:
+        site.machine.boots = fails(1, 2, release="1")
+    else:
+        site.machine.loads = lambda zygote: zygote.fails("Traceback\nImportError: no such module")
+    asked = await site.do("restart")
+    assert asked.exit == 1
+    assert site.supervisor.idle
+    assert site.supervisor.storage.pid is None
+    await site.end()
+
+
+async def test_storage_that_ran_stays_where_a_restart_fails(site: FakeSite) -> None:
+    await site.ok("start", targets=["storage"])
+    site.machine.loads = lambda zygote: zygote.fails("Traceback\nImportError: no such module")
+    asked = await site.do("restart")
+    assert asked.exit == 1
+    assert site.supervisor.storage.serves
+    await site.ok("stop")
+    await site.end()

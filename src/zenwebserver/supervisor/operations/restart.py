@@ -18,6 +18,7 @@ from zenwebserver.supervisor.operations.steps import (
     start_loadbalancer,
     start_servers,
     start_storage,
+    stop_unused_storage,
     take_out,
     together,
 )
@@ -45,10 +46,14 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         await exchange_loadbalancer(supervisor, report)
     if wanted.storage and not wanted.everything:
         await restart_storage(supervisor, report)
-    elif wanted.servers:
-        await start_storage(supervisor, report)
     if wanted.servers:
-        await restart_servers(supervisor, report, [supervisor.server(number) for number in wanted.servers])
+        storage_ran = supervisor.storage.wanted
+        try:
+            await start_storage(supervisor, report)
+            await restart_servers(supervisor, report, [supervisor.server(number) for number in wanted.servers])
+        except Exception:
+            await stop_unused_storage(supervisor, ran=storage_ran)
+            raise
     if wanted.loadbalancer and not runs:
         await start_loadbalancer(supervisor, report)
     if wanted.everything:
