@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,6 +16,17 @@ from zenwebserver.errors import Exit, ZenwebserverError
 
 WIDTH = 50
 COLOURS = {"[OK]": "green", "[UP]": "green", "[FAIL]": "red", "[DOWN]": "red"}
+
+
+def _open_what_is_closed() -> None:
+    """A command that was started without an output (`>&-`) has none; what it opens must not take that one's place."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "r" if name == "stdin" else "w")  # noqa: SIM115, PTH123 - as long as it lives
+            setattr(sys, name, nowhere)
+
+
+_open_what_is_closed()
 
 # Colour is for a terminal, whatever FORCE_COLOR and the like ask for: other tools parse what they read.
 out = Console(force_terminal=sys.stdout.isatty(), soft_wrap=True, highlight=False, markup=False, emoji=False)
