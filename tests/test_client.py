@@ -209,12 +209,13 @@ def test_what_the_start_of_a_supervisor_comes_to_is_its_last_word(
     assert words in error.value.detail
 
 
-@pytest.mark.parametrize("command", ["status", "upgrade"])
+@pytest.mark.parametrize("command", ["status", "upgrade", "threads 1"])
 def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(
     home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setenv("ZENHOME", str(home.path))
-    monkeypatch.setattr(sys, "argv", ["zenwebserver", command])
+    monkeypatch.setattr(sys, "argv", ["zenwebserver", *command.split()])
+    home.pool_record.write_text('{"servers": {"1": {"attached": true}}}')
     monkeypatch.setattr(clients, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(clients, "FOUND_SECONDS", 0.1)
     lock = Lock.take(home)

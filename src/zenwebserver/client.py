@@ -53,6 +53,8 @@ class Client:
         try:
             answer = self._get(f"/servers/{number}/threads")
         except (OSError, http.client.HTTPException) as error:
+            if self.is_supervised():
+                raise self.silence() from error
             raise ZenwebserverError(
                 f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
             ) from error
