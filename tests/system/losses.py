@@ -23,6 +23,8 @@ class Loss:
 
 # A POST is not sent twice; a GET is asked of another server.
 POST_IN_THE_SERVER = Loss(frozenset({"POST"}), frozenset({"502"}), 1)
+ANSWER_CUT = Loss(BOTH, frozenset({"IncompleteRead"}), 1)  # a part of it was sent already
+IN_THE_SERVER = (POST_IN_THE_SERVER, ANSWER_CUT)
 UNAVAILABLE = Loss(BOTH, frozenset({"502"}), float("inf"))  # there is no other server
 CONNECTION_CUT = Loss(BOTH, CUT, 1)
 REFUSED = Loss(BOTH, frozenset({"ConnectionRefusedError"}), float("inf"))

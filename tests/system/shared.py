@@ -46,8 +46,12 @@ class Shared:
         self._held.close()
 
     def is_as_it_was_made(self) -> bool:
-        """Whether as much runs, of the same settings. Releases, pids and what is stored may be others."""
-        assert self._site
+        """Whether as much runs, of the same settings. Releases, pids and what is stored may be others.
+
+        A site that was ended is made anew when the next one is asked for.
+        """
+        if self._site is None:
+            return True
         until = time.monotonic() + REST
         while (found := condition(self._site)) != self._made:
             if time.monotonic() > until:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from harness import Site, wait_until
 from load import Load
-from losses import POST_IN_THE_SERVER, beyond
+from losses import IN_THE_SERVER, beyond
 from product import DIES, Product
 
 
@@ -29,7 +29,9 @@ def test_a_server_with_five_deaths_in_a_minute_leaves_the_pool_and_says_why(runn
         wait_until(lambda: f":{port}" not in (running.home / "etc/nginx-zope.conf").read_text(), "it is out")
         given_up = time.time()
         load.wait_for(50)
-    assert beyond([replace(POST_IN_THE_SERVER, each=5)], load.outcome.failures, given_up) == [], "it died five times"
+    assert beyond([replace(loss, each=5) for loss in IN_THE_SERVER], load.outcome.failures, given_up) == [], (
+        "it died five times"
+    )
 
     status = running.ok("status", "-v").out
     assert "Server 2 status".ljust(50) + "[DOWN]\nNot running, Not listening\n* Failed: 5 deaths in a minute" in status

@@ -8,7 +8,7 @@ import time
 import psutil
 from harness import Site, alive, wait_until
 from load import Load
-from losses import POST_IN_THE_SERVER, beyond
+from losses import IN_THE_SERVER, beyond
 from seen import pids, stored
 
 
@@ -23,7 +23,7 @@ def test_a_killed_server_is_back_at_once_and_every_get_is_answered(running: Site
         wait_until(lambda: is_up(running, "Server 1") and running.pid("zope1") != killed, "server 1 is back")
         back = time.time()
         load.wait_for(100)
-    assert beyond([POST_IN_THE_SERVER], load.outcome.failures, back) == []
+    assert beyond(IN_THE_SERVER, load.outcome.failures, back) == []
     counts = stored(running)
     assert load.outcome.stored <= set(counts)
     assert set(counts.values()) == {1}

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from harness import Site, wait_until
 from load import Load
-from losses import POST_IN_THE_SERVER, UNAVAILABLE, beyond
+from losses import IN_THE_SERVER, UNAVAILABLE, beyond
 from warm import (
     assert_all_stored_once,
     at_rest,
@@ -96,7 +96,7 @@ def test_with_preload_off_each_server_loads_the_site_alone(shared: Site) -> None
         shared.ok("restart", "servers")
         wait_until(lambda: len(zygotes(shared)) == 1, "there is one release")
         load.wait_for(10)
-    assert beyond([POST_IN_THE_SERVER], load.outcome.failures, back) == []
+    assert beyond(IN_THE_SERVER, load.outcome.failures, back) == []
     assert_all_stored_once(shared, load.outcome.stored)
 
 
