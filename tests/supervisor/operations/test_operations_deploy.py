@@ -382,3 +382,12 @@ async def test_one_that_nginx_cannot_be_told_of_for_want_of_disk_is_not_deployed
     assert list(site.pids()) == [1]
     assert not site.process(2).running
     await site.end()
+
+
+async def test_servers_that_did_not_run_are_told_too_when_they_are_removed(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("stop")
+    asked = await site.ok("deploy", size="1")
+    assert {"Removing Server 2", "Removing Server 3"} <= set(asked.steps)
+    assert site.recorded() == [1]
+    await site.end()

@@ -175,8 +175,8 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
     for server in surplus:
         if server.number in supervisor.pool.servers or supervisor.servers.get(server.number) is not server:
             continue  # it was deployed again meanwhile, or has gone
-        if server.state is State.STOPPING:
-            with report.step(f"Removing {server.title}"):
+        with report.step(f"Removing {server.title}"):
+            if server.state is State.STOPPING:
                 await server.leave()
         supervisor.forget_server(server.number)
 
