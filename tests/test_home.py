@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +12,26 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Its path leaves room for those of sockets, as pytest's does not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("below", ["", "deeper/and/deeper"])
 @pytest.mark.parametrize("kind", ["file", "link that leads nowhere"])
-def test_what_is_no_folder_is_told_before_anything_is_looked_for_in_it(tmp_path: Path, kind: str, below: str) -> None:
-    there = tmp_path / "f"
+def test_what_is_no_folder_is_told_before_anything_is_looked_for_in_it(folder: Path, kind: str, below: str) -> None:
+    there = folder / "f"
     if kind == "file":
         there.touch()
     else:
-        there.symlink_to(tmp_path / "nowhere")
+        there.symlink_to(folder / "nowhere")
     with pytest.raises(ZenwebserverError, match=f"{there} is no folder"):
         Home.find({"ZENHOME": str(there / below)})
 
 
-def test_a_folder_a_link_to_one_and_what_is_not_there_yet_can_be_one(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    for path in (tmp_path, tmp_path / "link", tmp_path / "new" / "home"):
+def test_a_folder_a_link_to_one_and_what_is_not_there_yet_can_be_one(folder: Path) -> None:
+    (folder / "link").symlink_to(folder)
+    for path in (folder, folder / "link", folder / "new" / "home"):
         assert Home.find({"ZENHOME": str(path)}).path == path
