@@ -344,7 +344,7 @@ async def test_a_stop_returns_when_all_is_answered_and_cuts_off_what_takes_too_l
     assert balancer.state is State.STOPPED
 
 
-@pytest.mark.parametrize("seconds", [1.0, 10.0])
+@pytest.mark.parametrize("seconds", [1.0, 9.99, 10.0])
 async def test_requests_that_nginx_cuts_off_itself_at_the_drain_timeout_are_told_of(
     home: Home, nginx: FakeNginx, caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
@@ -353,7 +353,7 @@ async def test_requests_that_nginx_cuts_off_itself_at_the_drain_timeout_are_told
     master.ignores.add(signal.SIGQUIT)
     asyncio.get_running_loop().call_later(seconds, master.die)
     await balancer.stop()
-    assert ("outlasted the drain timeout" in caplog.text) == (seconds == balancer.leaving.drain_timeout)
+    assert ("outlasted the drain timeout" in caplog.text) == (seconds > 1)
 
 
 async def test_a_stop_ends_workers_without_a_master_too_however_long_they_keep_their_port(

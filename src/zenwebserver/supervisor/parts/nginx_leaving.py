@@ -14,6 +14,7 @@ from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
+CLOCK_SECONDS = 0.05  # by which nginx's clock may be late: it looks at it once a round, and to a few ms
 END_SECONDS = 30.0  # between being told to end at once and being killed
 
 
@@ -40,9 +41,10 @@ class NginxLeaving:
         """Tell it to leave, once."""
         if process in self._processes:
             return
+        told = asyncio.get_running_loop().time()
         process.send(signal.SIGQUIT)
         what = f"The leaving of nginx, pid {process.pid}"
-        self._processes[process] = self._tasks.do(what, self._see_off(process))
+        self._processes[process] = self._tasks.do(what, self._see_off(process, told))
 
     def add_orphans(self) -> None:
         """Workers whose master was killed go on with its port; told to leave, they give it up at once."""
@@ -61,11 +63,10 @@ class NginxLeaving:
         while self._processes:
             await asyncio.wait(self._processes.values())
 
-    async def _see_off(self, process: Process) -> None:
-        now = asyncio.get_running_loop().time
-        begun = now()
+    async def _see_off(self, process: Process, told: float) -> None:
         gone = await process.wait(self.drain_timeout)
-        if now() - begun >= self.drain_timeout:  # nginx cuts them off then, too: who is first does not matter
+        # nginx cuts them off then, too (worker_shutdown_timeout): who is first does not matter.
+        if asyncio.get_running_loop().time() - told >= self.drain_timeout - CLOCK_SECONDS:
             logger.warning("nginx, pid %d, cut off the requests that outlasted the drain timeout", process.pid)
         if not gone:
             await process.end(signal.SIGTERM, END_SECONDS)
