@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.pool import DEFAULT_SIZE, Pool, parse_targets
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
     load_release,
     note_outdated,
-    prepare,
+    prepare_pool,
     remove_surplus,
     start_loadbalancer,
     start_servers,
@@ -34,13 +33,7 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
 
     Where the new release does not come up, everything old goes on serving.
     """
-    if not supervisor.home.exists():
-        parse_targets(targets, Pool().grown(DEFAULT_SIZE))  # so that a mistyped one makes no home
-    prepare(supervisor, report)
-    if not supervisor.pool.servers:
-        supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
-        supervisor.read_pool()
-    wanted = parse_targets(targets, supervisor.pool)
+    wanted = prepare_pool(supervisor, report, targets)
     runs = supervisor.balancer.serves
     if wanted.loadbalancer and runs:
         await exchange_loadbalancer(supervisor, report)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
+from zenwebserver.pool import Targets
 from zenwebserver.supervisor.operations.steps import (
     forget_undeployed,
-    prepare,
+    prepare_pool,
     remove_surplus,
     start_loadbalancer,
     start_servers,
@@ -21,13 +21,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
     """Start what is named and does not run; returns when all of it answers."""
-    if not supervisor.home.exists():
-        parse_targets(targets, Pool().grown(DEFAULT_SIZE))  # so that a mistyped one makes no home
-    prepare(supervisor, report)
-    if not supervisor.pool.servers:
-        supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
-        supervisor.read_pool()
-    wanted = parse_targets(targets, supervisor.pool)
+    wanted = prepare_pool(supervisor, report, targets)
     forget_undeployed(supervisor)
     ran = all_run(supervisor, wanted)
     if wanted.loadbalancer and not supervisor.balancer.wanted:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
@@ -28,6 +29,20 @@ def prepare(supervisor: Supervisor, report: Report) -> None:
         make_home(supervisor.home, report, {})
     supervisor.read_settings()
     supervisor.read_pool()
+
+
+def prepare_pool(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> Targets:
+    """For what may be the first command in a home: servers are deployed where there are none. Returns the `targets`.
+
+    A mistyped one makes no home. Raises ZenwebserverError.
+    """
+    if not supervisor.home.exists():
+        parse_targets(targets, Pool().grown(DEFAULT_SIZE))
+    prepare(supervisor, report)
+    if not supervisor.pool.servers:
+        supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
+        supervisor.read_pool()
+    return parse_targets(targets, supervisor.pool)
 
 
 async def note_outdated(home: Home, settings: Settings, report: Report) -> None:
