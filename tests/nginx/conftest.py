@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import free_ports
 import pytest
 from echo_upstream import Upstream, serving
-from running_nginx import Balancer, Start, free_port, settings_of, system_nginx, write_configuration
+from running_nginx import Balancer, Start, settings_of, system_nginx, write_configuration
 
 from zenwebserver.home import Home
 from zenwebserver.nginx import binary as binaries
@@ -41,7 +43,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def start(binary: Path, capabilities: Capabilities, home: Home, upstream: Upstream) -> Iterator[Start]:
-    running: list[Balancer] = []
+    held = ExitStack()
 
     def start(
         text: str = "",
@@ -52,17 +54,14 @@ def start(binary: Path, capabilities: Capabilities, home: Home, upstream: Upstre
         variables: Iterable[str] = (),
     ) -> Balancer:
         pool = [PoolServer(1, "127.0.0.1", upstream.port)] if servers is None else list(servers)
-        for _ in range(10):
-            ports = f"httpAddress {address}\nhttpPort {free_port()}\nsslPort {free_port()}\n"
-            settings = settings_of(home, ports + text, variables)
-            write_configuration(home, settings, capabilities, pool, template=template, ipv6=address == "*")
-            balancer = Balancer(binary, home, settings)
-            if balancer.wait_until_it_listens("127.0.0.1" if address == "*" else address):
-                running.append(balancer)
-                return balancer
-            balancer.stop()
-        raise AssertionError("no free port in ten attempts")
+        port = held.enter_context(free_ports.reserved())
+        ports = f"httpAddress {address}\nhttpPort {port}\nsslPort {port + 1}\n"
+        settings = settings_of(home, ports + text, variables)
+        write_configuration(home, settings, capabilities, pool, template=template, ipv6=address == "*")
+        balancer = Balancer(binary, home, settings)
+        held.callback(balancer.stop)
+        balancer.wait_until_it_listens("127.0.0.1" if address == "*" else address)
+        return balancer
 
-    yield start
-    for balancer in running:
-        balancer.stop()
+    with held:
+        yield start

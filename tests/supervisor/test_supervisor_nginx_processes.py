@@ -23,6 +23,7 @@ class Told:
         self.pid = pid
         self.title, self.uid, self.begun, self.folder = title, uid, begun, cwd
         self.above: Told | None = None
+        self.below: list[Told] = []
 
     def cmdline(self) -> list[str]:
         return [self.title]
@@ -38,6 +39,12 @@ class Told:
 
     def parent(self) -> Told | None:
         return self.above
+
+    def ppid(self) -> int:
+        return self.above.pid if self.above else 0
+
+    def children(self) -> list[Told]:
+        return self.below
 
 
 class Ended(Told):
@@ -72,6 +79,18 @@ def test_masters_are_found_by_home_and_user_the_newest_first(monkeypatch: pytest
     ]
     runs(monkeypatch, older, *others, newer)
     assert nginx_processes.masters(HOME) == [newer, older]
+
+
+def test_a_worker_that_is_still_called_as_its_master_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.nginx_pid.parent.mkdir(parents=True)
+    former, new, worker, newest = (master_of(home, pid, begun=float(pid)) for pid in (2, 3, 4, 5))
+    new.above = worker.above = former
+    newest.above = new
+    new.below = [Told(6, "nginx: worker process"), newest]  # one that has workers
+    home.nginx_pid.write_text("5\n")  # one that has none yet
+    runs(monkeypatch, former, new, worker, newest)
+    assert nginx_processes.masters(home) == [newest, new, former]
 
 
 @pytest.mark.parametrize(("begun", "believed"), [(-100.0, True), (0.5, True), (100.0, False)])

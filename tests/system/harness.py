@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import free_ports
 import psutil
 
 COMMAND = Path(sys.executable).parent / "zenwebserver"
 SITES = Path(__file__).parent / "sites"
-PORTS_OF_A_SITE = 50
-LOWEST_PORT, HIGHEST_PORT = 20000, 32000  # below the range from which the kernel gives ports to clients
 # Seconds. They bound what hangs; a busy machine is no failure, so nothing that works comes near them.
 COMMAND_SECONDS = 300
 WAIT_SECONDS = 120
@@ -80,7 +77,8 @@ class Site:
         self.home = Path(tempfile.mkdtemp(prefix="zws"))
         self.home.rmdir()
         self._held = ExitStack()
-        self.port, self.base = self._held.enter_context(_ports())
+        self.port = self._held.enter_context(free_ports.reserved())
+        self.base = self.port + 1
         self.environment = {**os.environ, "ZENHOME": str(self.home), "COLUMNS": "200"}
         self.settings = {
             "httpAddress": "127.0.0.1",
@@ -272,30 +270,3 @@ def _parent(process: psutil.Process) -> int | None:
         return process.ppid()
     except psutil.NoSuchProcess:
         return None
-
-
-@contextmanager
-def _ports() -> Iterator[tuple[int, int]]:
-    """A free port for nginx and the base of forty for servers, reserved by lock files among parallel tests."""
-    for first in range(LOWEST_PORT, HIGHEST_PORT, PORTS_OF_A_SITE):
-        lock = (Path(tempfile.gettempdir()) / f"zenwebserver-test-ports-{first}").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        with lock:
-            if all(_is_free(port) for port in range(first, first + PORTS_OF_A_SITE)):
-                yield first, first + 1
-                return
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -25,12 +25,23 @@ def pid_in_file(home: Home) -> int | None:
 
 def masters(home: Home) -> list[psutil.Process]:
     """Every master that serves this home, the newest first; two while one is exchanged."""
-    found = []
+    called = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if is_master(process, home):
-                found.append(process)
+                called.append(process)
+    found = [process for process in called if not _is_new_worker(process, {each.pid for each in called}, home)]
     return sorted(found, key=lambda process: process.create_time(), reverse=True)
+
+
+def _is_new_worker(process: psutil.Process, masters: set[int], home: Home) -> bool:
+    """For a moment after its fork a worker is called what its master is. A new master is a child of the former one,
+    too, but it has written its pid before it is called so, and has workers.
+    """
+    try:
+        return process.ppid() in masters and process.pid != pid_in_file(home) and not process.children()
+    except psutil.Error:
+        return True  # it has ended
 
 
 def is_master(process: psutil.Process, home: Home) -> bool:
