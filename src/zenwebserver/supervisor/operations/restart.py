@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
@@ -14,6 +14,7 @@ from zenwebserver.supervisor.operations.steps import (
     note_outdated,
     prepare_pool,
     remove_surplus,
+    say_what_stands,
     start_loadbalancer,
     start_servers,
     start_storage,
@@ -25,7 +26,7 @@ from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.supervisor.supervisor import NotPublished, Supervisor
 
 
 async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
@@ -47,10 +48,15 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         except Exception:
             await stop_unused_storage(supervisor, ran=storage_ran)
             raise
-    if wanted.loadbalancer and not runs:
-        await start_loadbalancer(supervisor, report)
-    if wanted.everything:
-        await remove_surplus(supervisor, report)
+    try:
+        if wanted.loadbalancer and not runs:
+            await start_loadbalancer(supervisor, report)
+        if wanted.everything:
+            await remove_surplus(supervisor, report)
+    except ZenwebserverError as error:
+        if wanted.servers:
+            say_what_stands(error, "The servers were restarted.")
+        raise
     return "Restarted"
 
 
@@ -98,7 +104,12 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
             raise error.told(release, went_back) from error
         raise
     exchanges.settle()
-    await supervisor.publish()
+    if not supervisor.nginx_knows_the_pool():
+        try:
+            await supervisor.publish()
+        except NotPublished as error:
+            say_what_stands(error, "The servers were restarted; nginx sends to those that it knew before.")
+            raise
     await supervisor.retire_releases()
 
 
@@ -161,8 +172,8 @@ class Exchanges:
         except (ZenwebserverError, OSError) as error:
             raise DidNotComeBack(
                 server,
-                f"did not come back: {error}",
-                hint=getattr(error, "hint", "") or self._its_log(server),
+                f"did not come back: {told(error) if isinstance(error, OSError) else error}",
+                hint=("" if isinstance(error, NotPublished) else getattr(error, "hint", "")) or self._its_log(server),
                 detail=getattr(error, "detail", ""),
             ) from error
 

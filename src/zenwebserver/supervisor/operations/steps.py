@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
@@ -17,7 +17,7 @@ from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.supervisor import Supervisor
+from zenwebserver.supervisor.supervisor import NotPublished, Supervisor
 
 
 def prepare(supervisor: Supervisor, report: Report) -> None:
@@ -98,7 +98,31 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
 
 
 def any_serves(supervisor: Supervisor) -> bool:
-    return any(server.serves for server in supervisor.servers.values())
+    return bool(serving(supervisor))
+
+
+def serving(supervisor: Supervisor) -> frozenset[int]:
+    return frozenset(number for number, server in supervisor.servers.items() if server.serves)
+
+
+def refuse_empty(supervisor: Supervisor, wanted: Pool, *, without: Sequence[int], hint: str) -> None:
+    """Where the site is up, somebody attached must run; where it is down, somebody must be attached.
+
+    Raises ZenwebserverError.
+    """
+    up = supervisor.balancer.serves
+    if not any(not up or supervisor.servers[number].wanted for number in wanted.attached):
+        raise ZenwebserverError(f"Without {names(without)} the pool would be empty", hint=hint)
+
+
+def names(numbers: Sequence[int]) -> str:
+    """Such as "Server 2, 3"; none, where there is none."""
+    return "Server " + ", ".join(map(str, numbers)) if numbers else ""
+
+
+def say_what_stands(error: ZenwebserverError, stands: str) -> None:
+    """It ends an operation that had begun to change things, and has left them so."""
+    error.hint = f"{stands} {'' if isinstance(error, NotPublished) else error.hint}".strip()
 
 
 async def start_servers(
@@ -165,7 +189,11 @@ async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Ser
     """Until no nginx worker knows them any more; others may change things meanwhile, and start them again."""
     if supervisor.balancer.serves and servers:
         with report.step("Taking them out of the pool"):
-            outdated = await supervisor.publish(without=frozenset(server.number for server in servers))
+            without = frozenset(server.number for server in servers)
+            if supervisor.nginx_knows_the_pool(without=without):
+                outdated = supervisor.balancer.outdated_workers()
+            else:
+                outdated = await supervisor.publish(without=without)
             await retire(servers)
             async with supervisor.changes.given_up():
                 if not await supervisor.balancer.workers_gone(outdated):
@@ -197,9 +225,9 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
-    told = error if isinstance(error, ZenwebserverError) else ZenwebserverError(str(error))
+    said = error if isinstance(error, ZenwebserverError) else ZenwebserverError(told(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {told.message}",
-        hint=told.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=told.detail,
+        f"{server.title} did not come up: {said.message}",
+        hint=said.hint or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=said.detail,
     )
