@@ -273,20 +273,6 @@ async def test_servers_that_nginx_cannot_be_told_of_are_stopped_again(
     await site.end()
 
 
-async def test_a_start_that_nginx_refuses_where_nothing_had_to_be_started_says_so(site: FakeSite) -> None:
-    await site.started(2)
-    site.process(2).die()
-    site.machine.boots = lambda server: server.fails_after(0.1)
-    await asyncio.sleep(100)
-    assert not site.nginx_knows(2)
-    site.machine.boots = lambda server: server.boots()
-    await site.ok("stop", targets=["nginx"])
-    site.balancer.does_not_start = "nginx: [emerg] bind() failed"
-    asked = await site.do("start", targets=["nginx"])
-    assert asked.last["hint"] == "The load balancer does not run; what serves: Server 1, 2."
-    await site.end()
-
-
 async def test_a_server_that_came_back_while_its_start_was_prepared_is_not_started_twice(site: FakeSite) -> None:
     await site.started(2)
     site.machine.boots = lambda server: server.boots(1.0)
