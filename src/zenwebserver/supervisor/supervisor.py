@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
 
 from zenwebserver import pool
-from zenwebserver.errors import ZenwebserverError, told
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.machine.files import make_folder
@@ -22,6 +22,7 @@ from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.switchboard import Switchboard
 from zenwebserver.supervisor.line.worker import Worker
+from zenwebserver.supervisor.membership import Membership
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
@@ -30,14 +31,6 @@ from zenwebserver.supervisor.published import Published
 from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
-
-
-class NotPublished(ZenwebserverError):
-    """nginx was not told of the pool: it sends visitors where it did before, and its files are as they were."""
-
-
-def attached_of(servers: Iterable[PoolServer]) -> frozenset[PoolServer]:
-    return frozenset(server for server in servers if server.attached)
 
 
 class Supervisor:
@@ -52,13 +45,13 @@ class Supervisor:
         self.storage = Storage(home, tasks)
         self.balancer = LoadBalancer(home, tasks)
         self.published = Published(home, self.balancer)
+        self.membership = Membership(home, self.published)
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
         self.reception = Reception()
         self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
-        self.told: frozenset[PoolServer] | None = None  # where nginx sends visitors; None: it is not known
         self.ended: Callable[[], None] = lambda: None  # told when something has ended; perhaps all has
 
     # Settings and the record.
@@ -93,22 +86,6 @@ class Supervisor:
         if wanted != self.pool:
             pool.save(self.home.pool_record, wanted)
             self.pool = wanted
-
-    def put_back(self, former: Pool, reason: Exception) -> None:
-        """What was asked for could not be done: `former` is the record again. Raises ZenwebserverError."""
-        if former == self.pool:
-            return
-        try:
-            pool.put_back(self.home.pool_record, former)
-        except OSError as error:
-            asked_for = ", ".join(map(str, self.pool.numbers))
-            raise ZenwebserverError(
-                f"{reason}; and the pool's record could not be put back: {told(error)}",
-                hint=f"It asks for the servers {asked_for}. When the disk has room, repeat the command, or: "
-                f"zenwebserver deploy {len(former.servers)}",
-                detail=getattr(reason, "detail", ""),
-            ) from error
-        self.pool = former
 
     def server(self, number: int) -> Server:
         """Server `number`, made known where it is not yet. Raises ZenwebserverError where it can have no port."""
@@ -285,20 +262,11 @@ class Supervisor:
 
         Raises NotPublished.
         """
-        servers = self.pool_servers(without=without)
-        try:
-            outdated = await self.published.put_pool(self.settings, servers)
-        except ZenwebserverError as error:
-            raise NotPublished(error.message, hint=error.hint, detail=error.detail) from error
-        except OSError as error:
-            hint = "Nothing was changed. Mend that, and repeat the command."
-            raise NotPublished(f"nginx could not be told of the pool: {told(error)}", hint=hint) from error
-        self.told = attached_of(servers)
-        return outdated
+        return await self.membership.tell(self.settings, self.pool_servers(without=without))
 
     def nginx_knows_the_pool(self, *, without: frozenset[int] = frozenset()) -> bool:
         """Whether nginx was last told of just those servers that are attached and serve or come back."""
-        return self.told == attached_of(self.pool_servers(without=without))
+        return self.membership.holds(self.pool_servers(without=without))
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
-from zenwebserver.supervisor.operations.steps import names, prepare, refuse_empty
+from zenwebserver.supervisor.operations.steps import names, prepare, put_back, refuse_empty
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -55,7 +55,7 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
     try:
         yield
     except ZenwebserverError as error:
-        supervisor.put_back(former, error)
+        put_back(supervisor, former, error)
         raise
 
 

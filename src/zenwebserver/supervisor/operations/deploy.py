@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.steps import (
     did_not_come_up,
     forget_undeployed,
     load_release,
     names,
     prepare,
+    put_back,
     refuse_empty,
     remove_surplus,
     say_what_stands,
@@ -20,7 +22,7 @@ from zenwebserver.supervisor.operations.steps import (
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.supervisor import NotPublished, Supervisor
+from zenwebserver.supervisor.supervisor import Supervisor
 
 
 async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_maximum: bool = False) -> str:
@@ -104,6 +106,7 @@ def keep_what_came_up(supervisor: Supervisor, former: Pool, error: Exception) ->
     """The record is `former` again, with the new servers that serve or come back; others do not exist."""
     alive = {number for number, server in supervisor.servers.items() if server.wanted}
     new = {number: attached for number, attached in supervisor.pool.servers.items() if number not in former.servers}
-    supervisor.put_back(Pool({**former.servers, **{number: new[number] for number in new if number in alive}}), error)
+    kept = Pool({**former.servers, **{number: new[number] for number in new if number in alive}})
+    put_back(supervisor, kept, error)
     for number in new.keys() & supervisor.servers.keys() - alive:
         supervisor.forget_server(number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
     load_release,
@@ -26,7 +27,7 @@ from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.supervisor import NotPublished, Supervisor
+from zenwebserver.supervisor.supervisor import Supervisor
 
 
 async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:

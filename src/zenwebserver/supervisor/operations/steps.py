@@ -6,18 +6,20 @@ import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
+from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
-from zenwebserver.supervisor.supervisor import NotPublished, Supervisor
+from zenwebserver.supervisor.supervisor import Supervisor
 
 
 def prepare(supervisor: Supervisor, report: Report) -> None:
@@ -113,6 +115,23 @@ def refuse_empty(supervisor: Supervisor, wanted: Pool, *, without: Sequence[int]
     up = supervisor.balancer.serves
     if not any(not up or supervisor.servers[number].wanted for number in wanted.attached):
         raise ZenwebserverError(f"Without {names(without)} the pool would be empty", hint=hint)
+
+
+def put_back(supervisor: Supervisor, former: Pool, reason: Exception) -> None:
+    """What was asked for could not be done: `former` is the record again. Raises ZenwebserverError."""
+    if former == supervisor.pool:
+        return
+    try:
+        pool.put_back(supervisor.home.pool_record, former)
+    except OSError as error:
+        asked_for = ", ".join(map(str, supervisor.pool.numbers))
+        raise ZenwebserverError(
+            f"{reason}; and the pool's record could not be put back: {told(error)}",
+            hint=f"It asks for the servers {asked_for}. When the disk has room, repeat the command, or: "
+            f"zenwebserver deploy {len(former.servers)}",
+            detail=getattr(reason, "detail", ""),
+        ) from error
+    supervisor.pool = former
 
 
 def names(numbers: Sequence[int]) -> str:
