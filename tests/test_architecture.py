@@ -22,7 +22,7 @@ ARROWS: Arrows = {
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "home": {"errors", "machine"},
-    "left_behind": {"home", "machine", "pool"},
+    "left_behind": {"errors", "home", "machine", "nginx", "pool"},
     "machine": {"errors"},
     "nginx": {"errors", "home", "settings"},
     "pool": {"errors", "machine"},

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from zenwebserver.cli.condition import condition, words_of
 from zenwebserver.errors import Exit, ZenwebserverError
 
 WIDTH = 50
@@ -98,25 +99,28 @@ def _spinner(verbose: bool) -> Iterator[Any]:
 
 def show_status(status: dict[str, Any], *, verbose: bool, named: list[tuple[str, dict[str, Any]]] | None) -> Exit:
     """The formats that other tools parse."""
-    parts = named if named is not None else parts_of(status)
-    pid = status["loadbalancer"]["pid"]
-    up = is_up(status)
+    found = condition(status)
     if named is not None:
-        up = all(part["pid"] for _, part in named)
+        for title, part in named:
+            _show_part(title, part) if verbose else line(f"{title}: {_in_a_word(part)}")
+        return Exit.DONE if all(part["pid"] for _, part in named) else Exit.FAILED
     if verbose:
-        for title, part in parts:
+        for title, part in parts_of(status):
             _show_part(title, part)
-    elif named is not None:
-        for title, part in parts:
-            line(f"{title}: program running; pid={part['pid']}" if part["pid"] else f"{title}: not running")
     else:
-        line(f"program running; pid={pid}" if up else "not running")
-    return Exit.DONE if up else Exit.FAILED
+        line(f"program running; pid={status['loadbalancer']['pid']}" if found.up else "not running")
+        if found.summary:
+            line(found.summary)
+    return Exit.DONE if found.complete else Exit.FAILED
 
 
-def is_up(status: dict[str, Any]) -> bool:
-    """The load balancer and at least one server run."""
-    return bool(status["loadbalancer"]["pid"]) and any(server["pid"] for server in status["servers"])
+def _in_a_word(part: dict[str, Any]) -> str:
+    words = [f"program running; pid={part['pid']}" if part["pid"] else "not running"]
+    if "attached" in part and (seen := words_of(part)):
+        words.append(seen[0].lower() + seen[1:])
+    if part["reason"] and not part["pid"]:
+        words.append(part["reason"])
+    return "; ".join(words)
 
 
 def show_json(status: dict[str, Any]) -> None:
@@ -136,7 +140,8 @@ def parts_of(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     several = len({server.get("release") for server in servers if server.get("release")}) > 1
     parts = [(f"Server {server['number']}", {**server, "several_releases": several}) for server in servers]
     parts.append(("Load balancer", status["loadbalancer"]))
-    if status["storage"]["pid"] or status["storage"]["reason"]:
+    needed = status["storage"].get("needed") and any(server["pid"] for server in servers)
+    if status["storage"]["pid"] or status["storage"]["reason"] or needed:
         parts.append(("Storage", status["storage"]))
     return parts
 
@@ -149,8 +154,8 @@ def _show_part(title: str, part: dict[str, Any]) -> None:
     line(
         f"{running}, {f'Listening ({where})' if listening and where else 'Listening' if listening else 'Not listening'}"
     )
-    if part.get("attached") is False:
-        line("* Detached from server pool")
+    if "attached" in part and (seen := words_of(part)):
+        line(f"* {seen}")
     if part.get("several_releases") and part.get("release"):
         line(f"* Release {part['release']}")
     if part.get("ordinary"):

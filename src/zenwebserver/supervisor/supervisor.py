@@ -268,6 +268,10 @@ class Supervisor:
         """Whether nginx was last told of just those servers that are attached and serve or come back."""
         return self.membership.holds(self.pool_servers(without=without))
 
+    def nginx_sends_to(self, server: Server) -> bool | None:
+        """Whether nginx sends visitors to it, be it attached or not; None where that is not known."""
+        return self.membership.has(PoolServer(server.number, *server.address)) if self.balancer.serves else None
+
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
         return await self.published.configure(self.settings, self.pool_servers())
