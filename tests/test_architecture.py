@@ -18,7 +18,8 @@ OURS = "zenwebserver"
 Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
-    "cli": {"client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "__main__": {"cli"},
+    "cli": {"__main__", "client", "errors", "home", "machine", "pool", "takeover", "package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "home": {"errors", "machine"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -13,9 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from zenwebserver.cli.condition import condition, words_of
-from zenwebserver.errors import Exit, ZenwebserverError
+from zenwebserver.client import CutOff
+from zenwebserver.errors import Exit, ZenwebserverError, told
 
 WIDTH = 50
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of what has no name: a file's errors have one
 COLOURS = {"[OK]": "green", "[UP]": "green", "[FAIL]": "red", "[DOWN]": "red"}
 
 
@@ -34,6 +37,16 @@ out = Console(force_terminal=sys.stdout.isatty(), soft_wrap=True, highlight=Fals
 err = Console(
     stderr=True, force_terminal=sys.stderr.isatty(), soft_wrap=True, highlight=False, markup=False, emoji=False
 )
+
+
+def lost(error: OSError) -> ZenwebserverError | None:
+    """What is said where `error` came of writing to the output; what could not be said is given up."""
+    if error.errno not in NO_ROOM or error.filename:
+        return None
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - its descriptor takes that one's place
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    hint = "What was begun goes on. To see how it stands: zenwebserver status"
+    return ZenwebserverError(f"The output cannot be written: {told(error)}", hint=hint)
 
 
 def line(text: str = "") -> None:
@@ -55,13 +68,10 @@ def show_error(error: ZenwebserverError) -> None:
 
 def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]:
     """Show events as they come; returns the last one. Without `verbose`, steps are shown only while they go on."""
-    last: dict[str, Any] = {
-        "error": "The supervisor ended before the work was done",
-        "exit": int(Exit.FAILED),
-    }
+    last: dict[str, Any] = {}
     under_way: list[str] = []
     with _spinner(verbose) as spin:
-        for event in events:
+        for event in _heard(events, under_way):
             last = event
             if "begin" in event:
                 under_way.append(event["begin"])
@@ -76,6 +86,23 @@ def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]
                 line(f"Password:      {event['password']}   (shown this once; stored only hashed)")
             spin(", ".join(under_way))
     return last
+
+
+def _heard(events: Iterable[dict[str, Any]], under_way: list[str]) -> Iterator[dict[str, Any]]:
+    """All to the last one, which says how it ended; where that does not come, one in its place."""
+    why, event = "", {}
+    try:
+        for event in events:
+            yield event
+    except CutOff as error:
+        why = f" ({error})"
+    if "exit" not in event and "session" not in event:
+        during = f" during: {', '.join(under_way)}" if under_way else " before it said how it ended"
+        yield {
+            "error": f"The supervisor went away{during}{why}",
+            "hint": "How that ended is not known; what runs goes on. To see how it stands: zenwebserver status",
+            "exit": int(Exit.FAILED),
+        }
 
 
 def close(last: dict[str, Any]) -> Exit:
