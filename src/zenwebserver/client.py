@@ -56,7 +56,7 @@ class Client:
             if self.is_supervised():
                 raise self.silence() from error
             raise ZenwebserverError(
-                f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
+                f"The supervisor does not answer: {told(error)}", hint="To start it: zenwebserver start"
             ) from error
         if "error" in answer:
             raise ZenwebserverError(f"Server {number}: {answer['error']}", hint=answer.get("hint", ""))
@@ -157,7 +157,7 @@ class Client:
                     yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
-                raise _NotBegun(str(error) or "it ended") from error
+                raise _NotBegun(told(error) or "it ended") from error
             with answer:
                 yield from self._events(answer)
 
