@@ -35,3 +35,15 @@ def test_a_folder_a_link_to_one_and_what_is_not_there_yet_can_be_one(folder: Pat
     (folder / "link").symlink_to(folder)
     for path in (folder, folder / "link", folder / "new" / "home"):
         assert Home.find({"ZENHOME": str(path)}).path == path
+
+
+@pytest.mark.parametrize("name", ["it's", 'a"b', "a;b", "a$b", "a{b", "a\\b", "a*", "a\nb", "a[1]", "caf\udce9"])
+def test_what_nginx_would_take_for_something_else_is_told_of_the_path_itself(folder: Path, name: str) -> None:
+    with pytest.raises(ZenwebserverError, match="The home's path holds") as error:
+        Home.find({"ZENHOME": str(folder / name)})
+    assert error.value.hint == "Move the home, or set another ZENHOME."
+
+
+@pytest.mark.parametrize("name", ["with spaces", "café", "a-b_c.d+e,f@g=h~", "(1)"])
+def test_other_characters_are_none_of_that(folder: Path, name: str) -> None:
+    assert Home.find({"ZENHOME": str(folder / name)}).path == folder / name

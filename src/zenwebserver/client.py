@@ -246,8 +246,21 @@ def start_supervisor(home: Home) -> bool:
     else:
         supervisor.wait()
     if last not in ("ready", "running"):
-        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=f"Its log: {home.supervisor_log}")
+        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=_what_to_do(home))
     return last == "ready"
+
+
+def _what_to_do(home: Home) -> str:
+    """Where a supervisor cannot start: a home that cannot be written is what it is of first."""
+    for folder in (home.path, home.etc, home.var, home.run, home.log):
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            return (
+                f"{folder} cannot be written: a home holds what is generated, sockets, logs and data. "
+                "Let its owner write there, or set ZENHOME to another folder."
+            )
+    if not home.path.is_dir():
+        return "Set ZENHOME to a folder, or to a path where one can be made."
+    return f"Its log: {home.supervisor_log}"
 
 
 class _Connection(http.client.HTTPConnection):

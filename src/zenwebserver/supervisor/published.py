@@ -111,7 +111,11 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     _make_folders(home, settings)
     with _folder_beside(home) as folder:
-        await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        try:
+            await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        except ZenwebserverError as error:
+            error.hint = f"{error.hint} The lines are those of what comes of {home.nginx_template}.".strip()
+            raise
     return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
 
 
@@ -195,7 +199,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",
             hint="Nothing was changed.",
-            detail=words.decode(errors="replace").strip(),
+            detail=_of_zope_conf(words.decode(errors="replace").strip(), folder / "zope.conf", text, home.zope_conf),
         )
 
 
@@ -224,6 +228,22 @@ async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_c
         raise
 
 
+def _of_zope_conf(words: str, candidate: Path, text: str, original: Path) -> str:
+    """Zope's words of a `candidate` that holds `text`, with the name and the lines of the site's own file."""
+    lines, own = text.splitlines(), [line.strip() for line in files.read_text(original).splitlines()]
+
+    def own_line(found: re.Match[str]) -> str:
+        index = int(found[1]) - 1
+        line = lines[index].strip() if index < len(lines) else ""
+        return f"line {own.index(line) + 1}" if own.count(line) == 1 else f"the line `{line}`"
+
+    return (
+        re.sub(r"\bline (\d+)\b", own_line, words)
+        .replace(f"file://{candidate}", str(original))
+        .replace(str(candidate), str(original))
+    )
+
+
 def _in_place(words: str, folder: Path, real: Mapping[str, tuple[Path, str]]) -> str:
     """nginx's words of a candidate in `folder`, with the names of the `real` files and the line that it means."""
     meant = []
@@ -239,7 +259,11 @@ def _in_place(words: str, folder: Path, real: Mapping[str, tuple[Path, str]]) ->
 @contextmanager
 def _folder_beside(home: Home) -> Iterator[Path]:
     """A folder for candidates, in etc/ so that relative includes mean the same."""
-    folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    except OSError as error:
+        error.filename = str(home.etc)
+        raise
     try:
         yield folder
     finally:

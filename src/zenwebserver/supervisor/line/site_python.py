@@ -14,6 +14,7 @@ from zenwebserver.home import Home
 from zenwebserver.supervisor.line import launch
 
 ANSWER_SECONDS = 60.0  # for a loaded machine; it takes a fraction of a second
+LAST_WORDS = 5  # lines
 MODULES = ("Zope2", "waitress", "paste.deploy")
 
 
@@ -25,7 +26,8 @@ async def check(home: Home, python: Path, *, storage: bool = False) -> None:
     try:
         missing = json.loads(answer.splitlines()[-1])["missing"]
     except (ValueError, LookupError, TypeError):
-        raise _refused(home, f"is no Python that can run the site: {python}", answer) from None
+        last = "\n".join(answer.splitlines()[-LAST_WORDS:])
+        raise _refused(home, f"is no Python that can run the site: {python}", last) from None
     if missing:
         raise _refused(home, f"has no {', '.join(missing)}: {python}", "")
 
