@@ -18,9 +18,10 @@ OURS = "zenwebserver"
 Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
-    "cli": {"client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "cli": {"client", "errors", "finding", "home", "machine", "pool", "takeover", "package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
+    "finding": {"errors", "home", "takeover"},
     "home": {"errors", "machine"},
     "left_behind": {"home", "machine", "pool"},
     "machine": {"errors"},

@@ -29,10 +29,11 @@ TRIES = 10
 
 
 class Client:
-    """Talks to the supervisor of one home."""
+    """Talks to the supervisor of one home; `whence` says why that one is meant."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, whence: str = "") -> None:
         self.home = home
+        self.whence = whence
         self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Iterable, Sequence
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
+from zenwebserver.pool import DEFAULT_SIZE, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
-from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
@@ -20,25 +20,22 @@ from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
 
-def prepare(supervisor: Supervisor, report: Report) -> None:
-    """A home, the settings as they are now, and the record of the pool."""
-    if supervisor.home.exists():
-        supervisor.home.make_folders()
-        refresh_shipped_files(supervisor.home)
-    else:
-        make_home(supervisor.home, report, {})
+def prepare(supervisor: Supervisor) -> None:
+    """The settings as they are now, and the record of the pool. Raises UsageError where no home was made."""
+    if not supervisor.home.exists():
+        raise supervisor.home.missing()
+    supervisor.home.make_folders()
+    refresh_shipped_files(supervisor.home)
     supervisor.read_settings()
     supervisor.read_pool()
 
 
-def prepare_pool(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> Targets:
-    """For what may be the first command in a home: servers are deployed where there are none. Returns the `targets`.
+def prepare_pool(supervisor: Supervisor, targets: Sequence[str]) -> Targets:
+    """For what may be the first start of a home: servers are deployed where there are none. Returns the `targets`.
 
-    A mistyped one makes no home. Raises ZenwebserverError.
+    Raises ZenwebserverError.
     """
-    if not supervisor.home.exists():
-        parse_targets(targets, Pool().grown(DEFAULT_SIZE))
-    prepare(supervisor, report)
+    prepare(supervisor)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
         supervisor.read_pool()
