@@ -66,6 +66,8 @@ class Client:
 
     def _get(self, path: str) -> dict[str, Any]:
         with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+            connection.connect()
+            self._refuse_anothers(connection)
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 found: dict[str, Any] = json.load(answer)
@@ -191,6 +193,7 @@ class Client:
             connection = _Connection(self.home.control_socket, None)
             try:
                 connection.connect()
+                self._refuse_anothers(connection)
             except OSError:
                 connection.close()
                 # None runs, or one is just beginning or ending, or was robbed of its socket.
@@ -200,6 +203,12 @@ class Client:
             else:
                 self._asked = connection.peer()
                 return connection
+
+    def _refuse_anothers(self, connection: _Connection) -> None:
+        """Raises OSError where it is the socket of another home, of which this one is a copy with hard links."""
+        peer = connection.peer()
+        if peer and (path := left_behind.supervised_by(peer)) and self.home.is_other_than(path):
+            raise ConnectionRefusedError(f"the supervisor of {path} answers at {self.home.control_socket}")
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""

@@ -41,6 +41,13 @@ class Home:
         """Whether a home was made here; a missing or empty folder is none."""
         return self.settings_file.exists()
 
+    def is_other_than(self, folder: Path) -> bool:
+        """Whether `folder` is another home, though one of the two may be called as the other was before."""
+        try:
+            return Home(folder).exists() and not folder.samefile(self.path)
+        except OSError:
+            return False
+
     def missing(self, whence: str = "") -> UsageError:
         """What is said where a home is needed and none was made; `whence` says why it is looked for here."""
         return UsageError(
