@@ -34,7 +34,9 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         await published.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
         await published.verify_site(supervisor.home, settings)
-    if supervisor.home.nginx_conf.exists():
+    if place := published.former_place(supervisor.home):
+        report.note(f"etc/nginx.conf was made for {place}; the next start makes it anew")
+    elif supervisor.home.nginx_conf.exists():
         await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):
             await published.verify_in_place(supervisor.home, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
@@ -19,6 +20,8 @@ from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
+logger = logging.getLogger(__name__)
+
 
 def prepare(supervisor: Supervisor) -> None:
     """The settings as they are now, and the record of the pool. Raises UsageError where no home was made."""
@@ -28,6 +31,15 @@ def prepare(supervisor: Supervisor) -> None:
     refresh_shipped_files(supervisor.home)
     supervisor.read_settings()
     supervisor.read_pool()
+    forget_former_place(supervisor)
+
+
+def forget_former_place(supervisor: Supervisor) -> None:
+    """What was made for the place where the home was before is made anew when it is next needed."""
+    home = supervisor.home
+    if place := published.former_place(home):
+        logger.warning("The home was at %s: %s is made anew; the former one is kept as .prev", place, home.nginx_conf)
+        home.nginx_conf.replace(home.nginx_conf.with_name(f"{home.nginx_conf.name}.prev"))
 
 
 def prepare_pool(supervisor: Supervisor, targets: Sequence[str]) -> Targets:
