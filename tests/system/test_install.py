@@ -95,7 +95,7 @@ def test_a_running_zopectl_is_stopped(zenoss_like: Site) -> None:
     assert not (site.home / "var" / "zopectl.pid").exists()
 
 
-def test_the_command_of_a_copied_home_works_on_the_copy_alone(zenoss_like: Site, make_site: Callable[..., Site]) -> None:
+def test_the_command_of_a_copied_home_works_on_it_alone(zenoss_like: Site, make_site: Callable[..., Site]) -> None:
     site, copy = zenoss_like, make_site()
     site.ok("install")
     subprocess.run(["cp", "-a", site.home, copy.home], check=True)
