@@ -14,7 +14,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[str]) -> str:
     """Put servers back into the pool."""
-    numbers = _numbers(supervisor, report, targets)
+    numbers = _numbers(supervisor, targets)
     for number in numbers:
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
@@ -26,7 +26,7 @@ async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
 
 async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[str], force: bool = False) -> str:
     """Take servers out of the pool; they go on running, and no nginx worker knows them any more when this ends."""
-    numbers = _numbers(supervisor, report, targets)
+    numbers = _numbers(supervisor, targets)
     wanted = supervisor.pool.with_attached(numbers, False)
     for number in numbers:
         if not supervisor.pool.servers[number]:
@@ -59,8 +59,8 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
         raise
 
 
-def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> tuple[int, ...]:
-    prepare(supervisor, report)
+def _numbers(supervisor: Supervisor, targets: Sequence[str]) -> tuple[int, ...]:
+    prepare(supervisor)
     if not targets:
         raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
     return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers
