@@ -38,7 +38,8 @@ async def adopt(supervisor: Supervisor) -> None:
     if named or supervisor.storage.serves or supervisor.balancer.serves:
         await _all_called(supervisor, set(named))
     called = await _adopt_callers(supervisor)
-    supervisor.releases.sort(key=lambda release: int(release.name))
+    # The last one bears the next servers: not one whose restart was cut off, or was going back.
+    supervisor.releases.sort(key=lambda release: (not release.on_trial, int(release.name)))
     await supervisor.retire_releases()
     await asyncio.gather(*(_end_silent(each, name) for each, name in named.items() if each.pid not in called))
     if not readable:
@@ -99,6 +100,9 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
     for path in supervisor.home.pool_folder.glob("release*.conf"):
         name = path.stem.removeprefix("release")
         if NAME_OF_RELEASE.fullmatch(name) and name not in known:
+            path.unlink(missing_ok=True)
+    for path in supervisor.home.run.glob("release*.trial"):
+        if path.stem.removeprefix("release") not in known:
             path.unlink(missing_ok=True)
 
 

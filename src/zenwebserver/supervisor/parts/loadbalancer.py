@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -30,7 +31,13 @@ START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
 # A former master stays as long as its clients' idle connections: keepalive_min_timeout, 5 s, and some more.
 LEAVING_SECONDS = 15.0
+# ngx_http_file_cache_init() and what other modules do with a zone of before: its path, its levels or its key differ.
+ONLY_AT_ITS_START = re.compile(r"while previously it used|had previously different levels")
 ENDED_WELL = "ended with exit code 0"
+
+
+class NeedsExchange(ZenwebserverError):
+    """What nginx refuses while it runs, though it would start with it: a zone or a cache that is another one now."""
 
 
 class LoadBalancer(KeptAlive):
@@ -95,11 +102,21 @@ class LoadBalancer(KeptAlive):
                     hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
                 )
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         """Have nginx read its configuration; from then on visitors get what is new.
 
-        Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
+        Returns whether nginx was exchanged for that, because there was something new that it takes up only at its
+        start. Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
+        try:
+            await self._reload()
+        except NeedsExchange as error:
+            logger.warning("nginx is exchanged for its new configuration: %s", error.detail)
+            return await self.upgrade()
+        return False
+
+    async def _reload(self) -> None:
+        """Raises ZenwebserverError, NeedsExchange; then nginx keeps the former configuration."""
         await self.settle()
         self.knows_its_files = False
         running = self._running()
@@ -119,11 +136,7 @@ class LoadBalancer(KeptAlive):
         while not (now := nginx_processes.workers(master.pid)) - former or now & former:
             words = [line for line in tail(self._error_log, log_start).splitlines() if "[emerg]" in line]
             if words:
-                raise ZenwebserverError(
-                    "nginx keeps its former configuration",
-                    hint="It goes on serving as before.",
-                    detail="\n".join(words),
-                )
+                raise _refusal("\n".join(words))
             if await master.wait(LOOK_AGAIN_SECONDS):
                 raise ZenwebserverError(f"nginx {master.exited.result()} during its reload")
 
@@ -169,7 +182,7 @@ class LoadBalancer(KeptAlive):
         if self.leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
             _, late = await asyncio.wait([master.exited for master in self.leaving], timeout=LEAVING_SECONDS)
             if late:
-                await self.reload()
+                await self._reload()
                 return False
         log_start = log_size(self._log)
         former.send(signal.SIGUSR2)
@@ -278,6 +291,17 @@ class LoadBalancer(KeptAlive):
 
     def _clear(self) -> None:
         self.process = None
+
+
+def _refusal(words: str) -> ZenwebserverError:
+    if ONLY_AT_ITS_START.search(words):
+        return NeedsExchange(
+            "nginx keeps its former configuration",
+            hint="It takes the new one up only when it is exchanged, which cannot be while the one before it still "
+            "answers requests. Later: zenwebserver restart loadbalancer",
+            detail=words,
+        )
+    return ZenwebserverError("nginx keeps its former configuration", hint="It goes on serving as before.", detail=words)
 
 
 @contextlib.asynccontextmanager
