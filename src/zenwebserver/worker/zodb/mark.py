@@ -31,7 +31,7 @@ TEXT = "Object ids up to this one may be in use: 0x{:016x}\n"
 MARK = re.compile(TEXT.replace("{:016x}", "([0-9a-f]{16})").encode())
 
 
-class OidsUncovered(StorageError):
+class OidsUncovered(StorageError):  # type: ignore[misc]
     """No id was given, and nothing else has changed."""
 
 
