@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver import left_behind
-from zenwebserver.errors import Exit, ZenwebserverError
+from zenwebserver.errors import Exit, ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
 
@@ -29,10 +29,11 @@ TRIES = 10
 
 
 class Client:
-    """Talks to the supervisor of one home."""
+    """Talks to the supervisor of one home; `whence` says why that one is meant."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, whence: str = "") -> None:
         self.home = home
+        self.whence = whence
         self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:
@@ -65,6 +66,8 @@ class Client:
 
     def _get(self, path: str) -> dict[str, Any]:
         with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+            connection.connect()
+            self._refuse_anothers(connection)
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 found: dict[str, Any] = json.load(answer)
@@ -127,7 +130,7 @@ class Client:
         )
 
     def operate(self, name: str, **what: Any) -> Iterator[dict[str, Any]]:
-        """Have the supervisor do it, and yield its events. Raises ZenwebserverError."""
+        """Have the supervisor do it, and yield its events. Raises CutOff, ZenwebserverError."""
         return self._post(f"/operations/{name}", what)
 
     def session(self, kind: str) -> Iterator[dict[str, Any]]:
@@ -149,7 +152,7 @@ class Client:
         )
 
     def _post_once(self, path: str, what: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, ZenwebserverError."""
+        """Raises _NotBegun, CutOff, ZenwebserverError."""
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
@@ -162,7 +165,7 @@ class Client:
                 yield from self._events(answer)
 
     def _events(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, ZenwebserverError."""
+        """Raises _NotBegun, CutOff, ZenwebserverError."""
         if answer.status == http.client.SERVICE_UNAVAILABLE:
             raise _NotBegun("it ends")
         if answer.status != http.client.OK:
@@ -175,11 +178,8 @@ class Client:
                 if event.get("again"):
                     raise _NotBegun(str(event["error"]))
                 yield event
-        except (OSError, http.client.HTTPException) as error:
-            raise ZenwebserverError(
-                f"The supervisor went away: {error if isinstance(error, OSError) else 'it ended'}",
-                hint=f"What runs goes on. `zenwebserver start` takes it over. Its log: {self.home.supervisor_log}",
-            ) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a line that is cut
+            raise CutOff(told(error) if isinstance(error, OSError) else "it ended") from error
         if not begun:
             raise _NotBegun("it ends")
 
@@ -190,6 +190,7 @@ class Client:
             connection = _Connection(self.home.control_socket, None)
             try:
                 connection.connect()
+                self._refuse_anothers(connection)
             except OSError:
                 connection.close()
                 # None runs, or one is just beginning or ending, or was robbed of its socket.
@@ -199,6 +200,12 @@ class Client:
             else:
                 self._asked = connection.peer()
                 return connection
+
+    def _refuse_anothers(self, connection: _Connection) -> None:
+        """Raises OSError where it is the socket of another home, of which this one is a copy with hard links."""
+        peer = connection.peer()
+        if peer and (path := left_behind.supervised_by(peer)) and self.home.is_other_than(path):
+            raise ConnectionRefusedError(f"the supervisor of {path} answers at {self.home.control_socket}")
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""
@@ -216,6 +223,10 @@ class Client:
                 return False
             time.sleep(LOOK_AGAIN_SECONDS)
         return True
+
+
+class CutOff(Exception):
+    """The supervisor went away in the middle of what it was asked: how that ended is not known."""
 
 
 class _NotBegun(Exception):

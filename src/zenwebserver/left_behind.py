@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver import pool
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine import ports
-from zenwebserver.machine.identity import Identity, started_as
+from zenwebserver.machine import files, ports
+from zenwebserver.machine.identity import Identity, started_as, working_folder
+from zenwebserver.nginx import pool_file
 
 
 def parts(home: Home) -> dict[str, Any]:
@@ -21,20 +23,33 @@ def parts(home: Home) -> dict[str, Any]:
             "attached": deployed.servers[number],
             "reason": "",
             "leaving": [],
-            **_listening(_pid(home.pid_file(f"zope{number}"))),
+            **_listening(_pid(home, f"zope{number}")),
         }
         for number in deployed.numbers
     ]
     balancer = _listening(_nginx_pid(home))
+    told = _told(home) if balancer["pid"] else frozenset()
+    for server in servers:
+        addresses = server["ports"]
+        server["nginx_sends"] = bool(told.intersection(addresses)) if told is not None and addresses else None
     return {
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
-            "pid": _pid(home.pid_file("storage")),
+            "pid": _pid(home, "storage"),
             "reason": "",
             "socket": str(home.storage_socket),
+            "needed": home.storage_conf.exists(),
         },
         "servers": servers,
     }
+
+
+def _told(home: Home) -> frozenset[str] | None:
+    """Where nginx sends visitors, by its own file."""
+    try:
+        return pool_file.addresses(files.read_text(home.nginx_pool_conf))
+    except (OSError, ZenwebserverError):
+        return None
 
 
 def supervisor_without_home(home: Home) -> Identity | None:
@@ -44,9 +59,19 @@ def supervisor_without_home(home: Home) -> Identity | None:
     return next(iter(started_as(["-m", "zenwebserver.supervisor", str(home.path)])), None)
 
 
-def _pid(pid_file: Path) -> int | None:
-    identity = Identity.read(pid_file)
-    return identity.pid if identity else None
+def supervised_by(supervisor: Identity) -> Path | None:
+    """The home that a supervisor was started for, by the words of its command (supervisor/__main__.py)."""
+    try:
+        words = os.fsdecode(Path(f"/proc/{supervisor.pid}/cmdline").read_bytes()).split("\0")
+        return Path(words[words.index("zenwebserver.supervisor") + 1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid(home: Home, name: str) -> int | None:
+    """Of a copied home the pid files name the processes of the other one."""
+    identity = Identity.read(home.pid_file(name))
+    return identity.pid if identity and identity.works_in(home.path) else None
 
 
 def _listening(pid: int | None) -> dict[str, Any]:
@@ -64,4 +89,5 @@ def _nginx_pid(home: Home) -> int | None:
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None
-    return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None
+    ours = b"nginx: master" in title and b" -c " + os.fsencode(home.nginx_conf) in title
+    return pid if ours and not home.is_other_than(working_folder(pid)) else None

@@ -8,12 +8,12 @@ import signal
 import socket
 
 import pytest
-from fake_machine import CallingProcess, NamedProcess, ServerProcess, ZygoteProcess
+from fake_machine import CallingProcess, NamedProcess, ServerProcess, StorageProcess, ZygoteProcess
 from fake_site import FakeSite
 from fakes import soon
 
 from zenwebserver.machine.identity import Identity
-from zenwebserver.supervisor.adoption import CALL_SECONDS, END_SECONDS, adopt
+from zenwebserver.supervisor.adoption import CALL_SECONDS, END_SECONDS, adopt, put_right
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.worker.messages import OrderName, ServerSpec, WorkerState, ZygoteSpec
 
@@ -222,6 +222,25 @@ async def test_one_that_never_served_is_ended_and_its_server_is_as_if_it_had_not
     await site.end()
 
 
+async def test_what_pid_files_name_that_came_with_a_copied_home_is_left_alone(site: FakeSite) -> None:
+    storage = StorageProcess(site.machine)
+    others = [storage, server_left(site, "1"), zygote_left(site, "1")]
+    for process, name in zip(others, ("storage", "zope1", "zygote1"), strict=True):
+        process.name_in(site.home.pid_file(name))
+        site.machine.elsewhere.add(process.pid)
+    await adopt(site.supervisor)
+    assert site.supervisor.idle
+    await site.started(1)
+    assert site.supervisor.storage.pid not in (None, storage.pid)
+    assert site.releases() == ["1"]
+    await site.ok("stop")
+    assert [process.signals for process in others] == [[], [], []]
+    assert all(process.running for process in others)
+    for process in others:
+        process.die()
+    await site.end()
+
+
 async def test_many_that_never_served_and_do_not_hear_are_ended_at_once(site: FakeSite) -> None:
     for number in range(1, 6):
         process = server_left(site, str(number), WorkerState.STARTING)
@@ -311,6 +330,92 @@ async def test_a_server_that_is_not_in_the_record_serves_on_until_the_next_chang
     await soon()
     assert list(site.supervisor.servers) == [1]
     assert not any(process.running for number in (2, 3) for process in site.processes(number))
+    await site.end()
+
+
+@pytest.mark.parametrize("change", ["deploy", "detach", "attach"])
+async def test_a_change_that_was_cut_off_after_it_was_recorded_is_told_to_nginx(site: FakeSite, change: str) -> None:
+    await site.started(2)
+    if change == "attach":
+        await site.ok("detach", targets=["2"])
+    text = site.home.nginx_pool_conf.read_text()
+    what = {"size": "1"} if change == "deploy" else {"targets": ["2"]}
+    await site.ok(change, **what)
+    record = site.home.pool_record.read_text()
+    await site.ok("deploy", size="2")
+    await site.ok("attach" if change == "detach" else "detach", targets=["2"])  # as before
+    if change == "deploy":
+        await site.ok("attach", targets=["2"])
+    assert site.home.nginx_pool_conf.read_text() == text
+    site.home.pool_record.write_text(record)  # so it is killed
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    assert site.nginx_knows(2) == (change != "attach")
+    reloads = site.balancer.reloads
+    await put_right(site.supervisor)
+    assert site.balancer.reloads == reloads + 1
+    await soon()
+    assert site.nginx_knows(2) == (change == "attach")
+    assert site.nginx_knows(1)
+    await site.ok("start")
+    await soon()
+    assert list(site.supervisor.servers) == ([1] if change == "deploy" else [1, 2])
+    await site.end()
+
+
+async def test_a_stop_that_was_cut_off_while_nginx_finished_leaves_a_server_that_visitors_reach(site: FakeSite) -> None:
+    await site.started(2)
+    site.balancer.finishes = None
+    site.do("stop", targets=["2"])
+    await soon()
+    text = site.home.nginx_pool_conf.read_text()
+    await site.supervisor_dies()
+    site.home.nginx_pool_conf.write_text(text)
+    await adopt(site.supervisor)
+    assert site.server(2).serves
+    assert not site.nginx_knows(2)
+    await put_right(site.supervisor)
+    assert site.nginx_knows(2)
+    await site.end()
+
+
+async def test_where_nginx_has_the_pool_or_does_not_run_an_adoption_tells_it_nothing(site: FakeSite) -> None:
+    await site.started(2)
+    await site.ok("detach", targets=["2"])
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    reloads = site.balancer.reloads
+    await put_right(site.supervisor)
+    assert site.balancer.reloads == reloads
+    await site.end()
+    await site.ok("start", targets=["1"])
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    site.home.pool_record.write_text("{")
+    await put_right(site.supervisor)
+    await site.end()
+
+
+@pytest.mark.parametrize("broken", ["nginx", "record", "settings"])
+async def test_where_nginx_cannot_be_put_right_that_is_logged_and_it_sends_as_before(
+    site: FakeSite, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    await site.started(2)
+    site.home.pool_record.write_text('{"servers": {"1": {"attached": true}}}')
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    settings, record = site.home.settings_file.read_text(), site.home.pool_record.read_text()
+    if broken == "nginx":
+        site.balancer.rejects = "nginx: [emerg] unknown directive"
+    else:
+        (site.home.pool_record if broken == "record" else site.home.settings_file).write_text("{")
+    await put_right(site.supervisor)
+    assert "nginx was not told of the pool as it is" in caplog.text
+    assert site.nginx_knows(2)
+    assert site.server(2).serves
+    site.balancer.rejects = ""
+    site.home.settings_file.write_text(settings)
+    site.home.pool_record.write_text(record)
     await site.end()
 
 

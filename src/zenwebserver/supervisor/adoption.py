@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import signal
+from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.identity import Identity
@@ -45,6 +46,22 @@ async def adopt(supervisor: Supervisor) -> None:
         supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
     _forget_the_dead(supervisor)
     supervisor.reception.adopted()
+    supervisor.membership.adopt()
+
+
+async def put_right(supervisor: Supervisor) -> None:
+    """A change that was cut off with its supervisor may have left nginx another pool than the record asks for."""
+    if not supervisor.balancer.serves or supervisor.nginx_knows_the_pool():
+        return
+    async with supervisor.changes.make("telling nginx of the pool"):
+        try:
+            supervisor.read_settings()
+            supervisor.read_pool()
+            await supervisor.publish()
+        except ZenwebserverError as error:
+            logger.error("nginx was not told of the pool as it is: %s\n%s", error.message, error.detail)
+        else:
+            logger.warning("nginx had another pool than is asked for, and was told")
 
 
 def _read_record(supervisor: Supervisor) -> bool:
@@ -63,14 +80,20 @@ def _named(supervisor: Supervisor) -> dict[Identity, str]:
         identity: path.stem
         for pattern in ("zope*.pid", "zygote*.pid")
         for path in sorted(supervisor.home.run.glob(pattern))
-        if (identity := Identity.read(path))
+        if (identity := _living(supervisor, path))
     }
+
+
+def _living(supervisor: Supervisor, pid_file: Path) -> Identity | None:
+    """The process that it names, if that lives and is of this home: pid files are copied with a home that runs."""
+    identity = Identity.read(pid_file)
+    return identity if identity and identity.works_in(supervisor.home.path) else None
 
 
 def _forget_the_dead(supervisor: Supervisor) -> None:
     for pattern in ("zope*.pid", "zygote*.pid"):
         for path in supervisor.home.run.glob(pattern):
-            if Identity.read(path) is None:
+            if _living(supervisor, path) is None:
                 path.unlink(missing_ok=True)
     known = {release.name for release in supervisor.releases}
     for path in supervisor.home.pool_folder.glob("release*.conf"):
