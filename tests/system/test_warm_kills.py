@@ -21,7 +21,7 @@ from losses import CONNECTION_CUT, IN_THE_SERVER, REFUSED, Loss, beyond
 from seen import stored
 from warm import all_up, status, write_code, zygotes
 
-from zenwebserver.client import Client
+from zenwebserver.client import Client, CutOff
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 
@@ -128,7 +128,7 @@ def operate_and_kill(site: Site, row: Row) -> bool:
             if event.get("begin", "").startswith(row.step) and not killed:
                 VICTIMS[row.victim].find(site, known).kill()
                 killed = True
-    except ZenwebserverError:
+    except (ZenwebserverError, CutOff):
         assert row.victim == "supervisor"
     return killed
 
