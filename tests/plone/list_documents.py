@@ -11,6 +11,7 @@ from collections import Counter
 
 import Zope2
 from AccessControl.SecurityManagement import newSecurityManager
+from AccessControl.users import system
 from Testing.makerequest import makerequest
 from zope.component.hooks import setSite
 from zope.globalrequest import setRequest
@@ -21,8 +22,7 @@ def main(zope_conf: str) -> None:
     configure_wsgi(zope_conf)
     root = makerequest(Zope2.app())
     setRequest(root.REQUEST)
-    users = root.acl_users
-    newSecurityManager(None, users.getUsers()[0].__of__(users))
+    newSecurityManager(None, system)
     site = root.Plone
     setSite(site)
     catalog = site.portal_catalog
