@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli import output
-from zenwebserver.cli.verbs import cli, do, need_home, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, force_option, need_home, prepare, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets
@@ -13,9 +13,10 @@ from zenwebserver.pool import Pool, load, parse_targets
 
 @verb("start")
 @targets_argument
-def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def start(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Start storage, servers and load balancer; returns when they answer."""
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "start", verbose=verbose, targets=targets)
 
 
@@ -36,10 +37,11 @@ def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 
 @verb("restart")
 @targets_argument
-def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def restart(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Exchange the load balancer, then each server in turn, without a failed request."""
     del verbose
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "restart", verbose=True, targets=targets)
 
 
