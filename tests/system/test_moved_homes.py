@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,3 +143,37 @@ def test_an_earlier_versions_home_works_where_it_is_and_its_copy_is_told_where_i
     site.ok("start")
     assert site.get("/").status == 200
     assert not former.exists()
+
+
+def test_a_home_that_is_moved_away_while_it_runs_is_told_of_at_both_places(running: Site, other: Site) -> None:
+    site, former = running, running.home
+    nginx, supervisor = site.pid("nginx"), site.pid("supervisor")
+    moved = former.rename(other.home)
+    try:
+        ran = site.run("status")
+        assert ran.out == f"program running; pid={nginx}\n"
+        assert (
+            f"{former} was moved to {moved}, and its supervisor, pid {supervisor}, still runs what is in it" in ran.err
+        )
+        assert f"ZENHOME={moved} zenwebserver stop" in ran.err
+        for command in ("start", "stop", "configure"):
+            assert f"{former} was moved to {moved}" in site.run(command).err
+        with at(site, moved):
+            ran = site.run("status")
+            assert ran.out == f"program running; pid={nginx}\n"
+            assert f"This home was moved here from {former} while it ran" in ran.err
+            assert site.run("start").code == 1
+            os.kill(site.pid("zope1"), signal.SIGKILL)
+            os.kill(nginx, signal.SIGKILL)
+            wait_until(lambda: "Load balancer did not come back" in site.log(), "nginx was to come back")
+            wait_until(lambda: "Server 1 did not come back" in site.log(), "so was the server")
+            assert f"{former} was moved to {moved}" in site.log()
+            assert not former.exists(), "nothing was made at the former place"
+            site.ok("stop")
+            site.ok("start")
+            assert site.get("/").status == 200
+            assert site.run("status").err == ""
+            site.ok("stop")
+        assert not former.exists()
+    finally:
+        moved.rename(former)

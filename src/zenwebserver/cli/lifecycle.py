@@ -53,7 +53,7 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     """Show what runs; the exit code is 0 when all that is asked for does."""
     state = client.status()
     if state is None:
-        state = client.left_behind()
+        state = client.status_elsewhere() or client.left_behind()
         if error := client.homelessness():
             output.show_error(error)
         elif client.is_supervised():
@@ -62,6 +62,8 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
         elif not client.home.exists():
             output.show_error(client.home.missing(client.whence))
+    elif error := client.displacement(state):
+        output.show_error(error)
     if as_json:
         output.show_json(state)
         return Exit.DONE if condition(state).complete else Exit.FAILED
