@@ -107,6 +107,17 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def test_where_the_home_was_moved_away_nginx_is_not_started_and_nothing_is_made(
+    home: Home, nginx: FakeNginx
+) -> None:
+    balancer = LoadBalancer(home, Tasks())
+    moved = home.path.rename(home.path.with_name(f"{home.path.name}m"))
+    with pytest.raises(FileNotFoundError):
+        await balancer.start()
+    assert not home.path.exists()
+    moved.rename(home.path)
+
+
 # What an earlier supervisor left.
 
 

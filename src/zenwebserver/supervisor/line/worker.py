@@ -138,7 +138,8 @@ class Worker:
                     if self.state in (WorkerState.FAILED, WorkerState.UNSAFE, WorkerState.GONE):
                         await self.process.wait(END_SECONDS)
                         await self._last_call()
-                        raise StartError(self._how_it_failed(), detail=self.last_words())
+                        how, words = self._how_it_failed(), self.last_words()
+                        raise StartError(how, detail="" if how.endswith(words) else words)
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:

@@ -60,7 +60,7 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
 
 
 def _numbers(supervisor: Supervisor, targets: Sequence[str]) -> tuple[int, ...]:
-    prepare(supervisor)
+    prepare(supervisor, anywhere=True)  # what runs, runs
     if not targets:
         raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
     return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers

@@ -211,7 +211,8 @@ class LoadBalancer(KeptAlive):
             self._runs(master)
             return
         await self.claim_ports()
-        make_folder(self._home.nginx_log)
+        if self._home.path.is_dir():  # else it was moved away: nothing is made in its place, and nginx not started
+            make_folder(self._home.nginx_log)
         log_start = log_size(self._log)
         starter = Process.spawn(
             control.start_arguments(self.binary, self._home),
