@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 import signal
 import subprocess
@@ -171,3 +172,53 @@ def test_what_killed_supervisors_left_is_swept_and_what_is_anybody_elses_stays(h
     assert set(published.sweep(home)) == {*now, *former}
     assert everything - set(home.path.rglob("*")) == {*now, inside, *former}
     assert published.sweep(home) == []
+
+
+@pytest.mark.real
+def test_nginxs_words_name_the_real_files_and_the_line_that_it_means(home: Home) -> None:
+    settings = configured(home)
+    nginx_conf = home.nginx_conf.read_text()
+    home.nginx_conf.write_text(f"frobnicate on;\n{nginx_conf}")
+    with pytest.raises(ZenwebserverError) as caught:
+        asyncio.run(published.put_pool(home, settings, SERVERS))
+    assert f'unknown directive "frobnicate" in {home.nginx_conf}:1' in caught.value.detail
+    assert caught.value.detail.endswith(f"\n{home.nginx_conf}:1: frobnicate on;")
+    assert files.MARK not in str(caught.value.detail)
+
+    home.nginx_template.write_text(home.nginx_template.read_text().replace("http {", "http {\n    frobnicate on;", 1))
+    with pytest.raises(ZenwebserverError) as caught:
+        asyncio.run(published.verified(home, settings, SERVERS))
+    assert caught.value.detail.endswith(": frobnicate on;")
+    assert files.MARK not in str(caught.value.detail)
+    assert f"comes of {home.nginx_template}" in caught.value.hint
+
+
+def test_zopes_words_name_the_real_file_and_its_line(home: Home) -> None:
+    """Zope was given a copy, which has other lines before it."""
+    original = home.zope_conf
+    original.write_text("%define A b\ncache-size many\ntwice\ntwice\n")
+    candidate = home.etc / ".verify-abcdefgh" / "zope.conf"
+    text = "# Generated\n%import ZEO\n%define A b\ncache-size many\ntwice\ntwice\nclienthome /x\n"
+
+    def told(words: str) -> str:
+        return published._of_zope_conf(words, candidate, text, original)
+
+    assert told(f"{candidate}: bad: 'many' (line 4, in file://{candidate})") == (
+        f"{original}: bad: 'many' (line 2, in {original})"
+    )
+    assert told("line 5") == "the line `twice`"
+    assert told("line 7") == "the line `clienthome /x`"
+
+
+@pytest.mark.real
+def test_a_program_that_is_no_nginx_is_told_before_it_verifies_anything(home: Home) -> None:
+    settings = dataclasses.replace(configured(home), nginx=home.path)
+    with pytest.raises(ZenwebserverError, match="The nginx program is a folder"):
+        asyncio.run(published.verify_in_place(home, settings))
+
+
+def test_a_candidate_that_cannot_be_written_is_told_by_its_folder(home: Home) -> None:
+    shutil.rmtree(home.etc)
+    with pytest.raises(OSError, match="No such file") as caught, published._folder_beside(home):
+        pass
+    assert caught.value.filename == str(home.etc)

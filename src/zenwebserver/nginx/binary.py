@@ -130,6 +130,13 @@ async def ask(binary: Path) -> Capabilities:
     return capabilities
 
 
+def _not_executable(binary: Path) -> ZenwebserverError:
+    if binary.is_dir():
+        return ZenwebserverError(f"The nginx program is a folder: {binary}", hint=CHOOSE_ANOTHER)
+    hint = f"Make it executable, e.g. chmod 755 {binary} - or: {CHOOSE_ANOTHER}"
+    return ZenwebserverError(f"The nginx program is not executable: {binary}", hint=hint)
+
+
 async def _version_text(binary: Path) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -143,8 +150,7 @@ async def _version_text(binary: Path) -> str:
         message = f"The nginx program, or the loader that it needs, does not exist: {binary}"
         raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
     except PermissionError:
-        hint = f"Make it executable, e.g. chmod 755 {binary} - or: {CHOOSE_ANOTHER}"
-        raise ZenwebserverError(f"The nginx program is not executable: {binary}", hint=hint) from None
+        raise _not_executable(binary) from None
     except OSError as error:
         message = f"The nginx program cannot be run: {binary}: {error.strerror}"
         scarce = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # not the program's fault

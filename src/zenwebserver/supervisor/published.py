@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
-from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line import launch, site_python
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 
 
@@ -111,7 +111,11 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     _make_folders(home, settings)
     with _folder_beside(home) as folder:
-        await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        try:
+            await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        except ZenwebserverError as error:
+            error.hint = f"{error.hint} The lines are those of what comes of {home.nginx_template}.".strip()
+            raise
     return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
 
 
@@ -170,12 +174,15 @@ async def put_pool(home: Home, settings: Settings, servers: Sequence[config.Pool
 async def verify_in_place(home: Home, settings: Settings) -> None:
     """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
     _make_folders(home, settings)
-    await control.verify(nginx_binary(settings), home, home.nginx_conf, in_child=privileges.bind_low_ports)
+    nginx = nginx_binary(settings)
+    await binary.ask(nginx)  # says what it is, where it is no nginx
+    await control.verify(nginx, home, home.nginx_conf, in_child=privileges.bind_low_ports)
 
 
 async def verify_site(home: Home, settings: Settings) -> None:
     """Have the site's own Zope read zope.conf, as each server gets it. Raises ZenwebserverError with its words."""
     zope_ini.check(home.zope_ini)
+    await site_python.check(home, settings.python)
     text = zope_conf.read(home.zope_conf).server_conf(
         client_home=home.var, name="verify", storage_socket=home.storage_socket
     )
@@ -205,7 +212,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",
             hint="Nothing was changed.",
-            detail=words.decode(errors="replace").strip(),
+            detail=_of_zope_conf(words.decode(errors="replace").strip(), folder / "zope.conf", text, home.zope_conf),
         )
 
 
@@ -226,13 +233,50 @@ def _make_folders(home: Home, settings: Settings) -> None:
 async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:
     (folder / "pool.conf").write_text(pool_conf, encoding="utf-8")
     (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8", errors=AS_IT_IS)
-    await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
+    try:
+        await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
+    except ZenwebserverError as error:
+        real = {"nginx.conf": (home.nginx_conf, nginx_conf), "pool.conf": (home.nginx_pool_conf, pool_conf)}
+        error.detail = _in_place(error.detail, folder, real)
+        raise
+
+
+def _of_zope_conf(words: str, candidate: Path, text: str, original: Path) -> str:
+    """Zope's words of a `candidate` that holds `text`, with the name and the lines of the site's own file."""
+    lines, own = text.splitlines(), [line.strip() for line in files.read_text(original).splitlines()]
+
+    def own_line(found: re.Match[str]) -> str:
+        index = int(found[1]) - 1
+        line = lines[index].strip() if index < len(lines) else ""
+        return f"line {own.index(line) + 1}" if own.count(line) == 1 else f"the line `{line}`"
+
+    return (
+        re.sub(r"\bline (\d+)\b", own_line, words)
+        .replace(f"file://{candidate}", str(original))
+        .replace(str(candidate), str(original))
+    )
+
+
+def _in_place(words: str, folder: Path, real: Mapping[str, tuple[Path, str]]) -> str:
+    """nginx's words of a candidate in `folder`, with the names of the `real` files and the line that it means."""
+    meant = []
+    for name, number in dict.fromkeys(re.findall(rf"{re.escape(str(folder))}/([a-z.]+):(\d+)", words)):
+        lines = real[name][1].splitlines()
+        if 0 < int(number) <= len(lines):
+            meant.append(f"{real[name][0]}:{number}: {lines[int(number) - 1].strip()}")
+    for name, (path, _) in real.items():
+        words = words.replace(str(folder / name), str(path))
+    return "\n".join([words, *meant])
 
 
 @contextmanager
 def _folder_beside(home: Home) -> Iterator[Path]:
     """A folder for candidates, in etc/ so that relative includes mean the same."""
-    folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    except OSError as error:
+        error.filename = str(home.etc)
+        raise
     try:
         yield folder
     finally:
