@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -25,10 +25,12 @@ from zenwebserver.settings import Settings
 
 __all__ = [
     "PoolServer",
+    "can_be_named",
     "folders",
     "is_unedited",
     "render",
     "render_pool",
+    "resolver_of",
     "shipped_error_page",
     "shipped_template",
     "variables",
@@ -45,6 +47,13 @@ ASSUMED_PROCESSORS = 64  # for `worker_processes auto` on a machine that nobody 
 IDLE_SECONDS = 4
 # Enough for 1000 servers; memory that is not used is not taken.
 ZONE_SIZE = "2m"
+# What nginx asks the supervisor for, where it can: the service of this name (SRV) is the pool.
+POOL_NAME = "pool.zenwebserver"
+POOL_SERVICE = "http"
+MOST_NAMED = 100  # servers; nginx reads 4096 bytes of an answer
+# The pool as it was when nginx read its configuration. nginx.conf asks it while nginx knows no pool yet; one without
+# it, made by an edited template, is not served by names.
+POOL_AT_START = "zope_at_start"
 
 # What render() gives to the template besides the settings.
 OWN_VARIABLES = frozenset(
@@ -141,8 +150,12 @@ def render_pool(
     capabilities: Capabilities,
     *,
     processors: int = ASSUMED_PROCESSORS,
+    name_port: int | None = None,
 ) -> str:
-    """etc/nginx-zope.conf: the upstream `zope`. `processors` is what `worker_processes auto` means here."""
+    """etc/nginx-zope.conf: the upstream `zope`. `processors` is what `worker_processes auto` means here.
+
+    `name_port`: where nginx asks for the pool; None: it is told of each change by a reload.
+    """
     lines = []
     for server in sorted(servers, key=lambda server: server.number):
         # The supervisor owns health. With nginx's own default, one dying server can bench all of them.
@@ -153,17 +166,40 @@ def render_pool(
         lines.append("server 127.0.0.1:9 down;  # no server is attached")
     workers = processors if settings.worker_processes == "auto" else int(settings.worker_processes)
     keepalive = max(1, min(MOST_IDLE_PER_WORKER, MOST_IDLE // max(1, workers)))
-    body = "\n    ".join(
-        [
-            f"zone zope {ZONE_SIZE};",
-            "least_conn;",
-            *lines,
-            f"keepalive {keepalive};  # idle connections of each worker; a server takes {CONNECTION_LIMIT}",
-            f"keepalive_timeout {IDLE_SECONDS}s;  # below the servers' own",
-        ]
+    connections = (
+        f"keepalive {keepalive};  # idle connections of each worker; a server takes {CONNECTION_LIMIT}",
+        f"keepalive_timeout {IDLE_SECONDS}s;  # below the servers' own",
     )
-    heading = _generated("the pool of servers", "etc/zenwebserver.conf")
-    return f"{heading}\nupstream zope {{\n    {body}\n}}\n"
+    upstreams = []
+    if name_port is not None:
+        asking = (
+            "# nginx asks zenwebserver once a second for the servers; who is among them now stands below.",
+            f"resolver 127.0.0.1:{name_port} ipv6=off;",
+            "resolver_timeout 2s;",
+            f"server {POOL_NAME} service={POOL_SERVICE} resolve max_fails=0;",
+        )
+        upstreams.append(_upstream("zope", asking, connections))
+    else:
+        upstreams.append(_upstream("zope", lines, connections))
+    if capabilities.asks_for_servers:
+        upstreams.append(_upstream(POOL_AT_START, lines, connections))
+    return "\n".join([_generated("the pool of servers", "etc/zenwebserver.conf"), *upstreams])
+
+
+def _upstream(name: str, servers: Iterable[str], connections: Iterable[str]) -> str:
+    body = "\n    ".join([f"zone zope {ZONE_SIZE};", "least_conn;", *servers, *connections])
+    return f"upstream {name} {{\n    {body}\n}}\n"
+
+
+def can_be_named(servers: Sequence[PoolServer]) -> bool:
+    """Whether nginx can ask for these; it reads 4096 bytes of an answer, and is told one address."""
+    return len(servers) <= MOST_NAMED and all(server.host == "127.0.0.1" for server in servers)
+
+
+def resolver_of(pool_conf: str) -> str:
+    """Whom nginx asks for its servers; empty where it does not ask."""
+    found = re.search(r"^ *resolver (127\.0\.0\.1:[0-9]+) ", pool_conf, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def folders(settings: Settings, home: Home) -> tuple[Path, ...]:
