@@ -175,7 +175,7 @@ def render_pool(
         asking = (
             "# nginx asks zenwebserver once a second for the servers; who is among them now stands below.",
             f"resolver 127.0.0.1:{name_port} ipv6=off;",
-            "resolver_timeout 2s;",
+            "resolver_timeout 1s;",
             f"server {POOL_NAME} service={POOL_SERVICE} resolve max_fails=0;",
         )
         upstreams.append(_upstream("zope", asking, connections))

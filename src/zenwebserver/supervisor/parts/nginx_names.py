@@ -14,9 +14,9 @@ from zenwebserver.supervisor.parts.name_server import NameServer
 
 logger = logging.getLogger(__name__)
 
-# Seconds. nginx asks once in one; where it had no answer, within four.
+# Seconds. nginx asks once in one; where it had no answer, within two.
 TAKE_UP_SECONDS = 10.0
-FIRST_QUESTION_SECONDS = 5.0
+FIRST_QUESTION_SECONDS = 4.0
 LOOK_AGAIN_SECONDS = 0.01
 
 
