@@ -48,7 +48,7 @@ IDLE_SECONDS = 4
 # Enough for 1000 servers; memory that is not used is not taken.
 ZONE_SIZE = "2m"
 # What nginx asks the supervisor for, where it can: the service of this name (SRV) is the pool.
-POOL_NAME = "pool.zenwebserver"
+POOL_NAME = "zope.pool"
 POOL_SERVICE = "http"
 MOST_NAMED = 100  # servers; nginx reads 4096 bytes of an answer
 # The pool as it was when nginx read its configuration. nginx.conf asks it while nginx knows no pool yet; one without
