@@ -1,0 +1,147 @@
+"""nginx asks for its servers: what visitors get before it knows any, and when it knows others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from echo_upstream import Upstream, serving
+from running_nginx import Balancer, Start
+
+from zenwebserver.nginx.binary import Capabilities
+from zenwebserver.nginx.config import PoolServer, shipped_error_page
+from zenwebserver.supervisor.parts import nginx_processes
+from zenwebserver.supervisor.parts.name_server import NameServer
+
+WAIT_SECONDS = 60
+Result = TypeVar("Result")
+
+
+class Names:
+    """The name server of a supervisor, in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever).start()
+        self.server = self.do(NameServer)
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def tell(self, *upstreams: Upstream) -> None:
+        """Returns when a worker of nginx has asked for the name of that pool."""
+        servers = [PoolServer(number, "127.0.0.1", each.port) for number, each in enumerate(upstreams, 1)]
+        self.do(lambda: self.server.tell(servers))
+        wait_until(lambda: bool(self.server.taken_up))
+
+    def end(self) -> None:
+        self.do(self.server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        wait_until(lambda: not self._loop.is_running())
+        self._loop.close()
+
+    def do(self, work: Callable[[], Result]) -> Result:
+        async def done() -> Result:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result(WAIT_SECONDS)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def names(capabilities: Capabilities) -> Iterator[Names]:
+    if not capabilities.asks_for_servers:
+        pytest.skip("this nginx asks for no servers")
+    made = Names()
+    yield made
+    made.end()
+
+
+def visited(balancer: Balancer, *upstreams: Upstream) -> list[int]:
+    """How many requests of a few each has got."""
+    before = [len(upstream.requests) for upstream in upstreams]
+    for turn in range(8):
+        assert balancer.ask("/", method=("GET", "POST")[turn % 2], body=b"x" * (turn % 2)).status == 200
+    return [len(upstream.requests) - count for upstream, count in zip(upstreams, before, strict=True)]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_before_the_first_answer_visitors_get_the_pool_as_it_was_at_the_start(
+    start: Start, upstream: Upstream, names: Names, method: str
+) -> None:
+    balancer = start(name_port=names.port)
+    reply = balancer.ask("/a%20b?c=%20", method=method, body=b"body" * 10000)
+    assert reply.status == 200
+    [request] = upstream.requests
+    assert (request.method, request.visitors_path, request.body) == (method, "/a%20b?c=%20", b"body" * 10000)
+    assert request.headers["host"] == "www.example.org:" + str(balancer.port)
+    wait_until(lambda: 'server="zope : 127.0.0.1' in balancer.access_log())
+
+
+def test_before_the_first_answer_a_server_that_refuses_gives_our_own_page(start: Start, names: Names) -> None:
+    balancer = start(servers=[PoolServer(1, "127.0.0.1", 1)], name_port=names.port)
+    reply = balancer.ask("/")
+    assert (reply.status, reply.text) == (502, shipped_error_page())
+
+
+def test_a_change_is_taken_up_without_a_reload_and_who_was_there_at_the_start_gets_nothing_any_more(
+    start: Start, upstream: Upstream, names: Names
+) -> None:
+    with serving() as second, serving() as third:
+        balancer = start(name_port=names.port)
+        workers = nginx_processes.workers(balancer.pid)
+        names.tell(upstream, second)
+        assert all(visited(balancer, upstream, second))
+        names.tell(second, third)
+        assert visited(balancer, upstream, second, third)[0] == 0
+        names.tell(third)
+        assert visited(balancer, upstream, second, third) == [0, 0, 8]
+        assert nginx_processes.workers(balancer.pid) == workers
+
+
+def test_without_a_server_visitors_get_the_page_and_not_the_servers_of_the_start(
+    start: Start, upstream: Upstream, names: Names
+) -> None:
+    balancer = start(name_port=names.port)
+    names.tell()
+    for method in ("GET", "POST"):
+        reply = balancer.ask("/", method=method)
+        assert (reply.status, reply.text) == (502, shipped_error_page())
+    assert upstream.requests == []
+    names.tell(upstream)
+    assert visited(balancer, upstream) == [8]
+
+
+def test_a_server_that_refuses_is_passed_over_and_none_of_the_start_is_asked_in_its_place(
+    start: Start, upstream: Upstream, names: Names
+) -> None:
+    balancer = start(name_port=names.port)
+    with serving() as second:
+        names.tell(second)
+    reply = balancer.ask("/")
+    assert (reply.status, reply.text) == (502, shipped_error_page())
+    assert upstream.requests == []
+
+
+def test_a_reload_keeps_the_servers_though_nobody_answers(start: Start, upstream: Upstream, names: Names) -> None:
+    with serving() as second:
+        balancer = start(name_port=names.port)
+        names.tell(second)
+        names.do(lambda: setattr(names.server, "pool", None))  # it says nothing any more
+        former = nginx_processes.workers(balancer.pid)
+        os.kill(balancer.pid, signal.SIGHUP)
+        wait_until(lambda: bool(now := nginx_processes.workers(balancer.pid)) and not now & former)
+        assert visited(balancer, upstream, second) == [0, 8]
