@@ -46,6 +46,22 @@ async def adopt(supervisor: Supervisor) -> None:
     _forget_the_dead(supervisor)
     supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
+    supervisor.membership.adopt()
+
+
+async def put_right(supervisor: Supervisor) -> None:
+    """A change that was cut off with its supervisor may have left nginx another pool than the record asks for."""
+    if not supervisor.balancer.serves or supervisor.nginx_knows_the_pool():
+        return
+    async with supervisor.changes.make("telling nginx of the pool"):
+        try:
+            supervisor.read_settings()
+            supervisor.read_pool()
+            await supervisor.publish()
+        except ZenwebserverError as error:
+            logger.error("nginx was not told of the pool as it is: %s\n%s", error.message, error.detail)
+        else:
+            logger.warning("nginx had another pool than is asked for, and was told")
 
 
 def _read_record(supervisor: Supervisor) -> bool:
