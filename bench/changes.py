@@ -25,7 +25,8 @@ def main() -> None:
     for kind in range(len(CHANGES)):
         each = took[kind :: len(CHANGES)]
         if each:
-            print(f"{CHANGES[kind]:<16} {statistics.median(each):5.2f} s  (longest {max(each):.2f} s, {len(each)} times)")
+            longest = f"(longest {max(each):.2f} s, {len(each)} times)"
+            print(f"{CHANGES[kind]:<16} {statistics.median(each):5.2f} s  {longest}")
     print(f"{number} changes in {sum(took):.0f} s, {seen.answered} answered over {', '.join(sorted(seen.protocols))}")
     print(f"{len(seen.failures)} failed; of {len(seen.stored)} ids answered with 200,", end=" ")
     print(f"{sum(counts.get(ident, 0) != 1 for ident in seen.stored)} are not stored exactly once")

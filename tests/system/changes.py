@@ -11,7 +11,7 @@ from chromium import serve_page
 from harness import Site
 from made_certificates import put
 
-CHANGES = ("detach 1", "attach 1", "deploy +1", "detach 2", "deploy -1", "attach 2", "restart servers")
+CHANGES = ("detach 1", "attach 1", "deploy +1", "detach 2", "attach 2", "deploy -1", "restart servers")
 HOSTS = ("localhost", "*.localhost")
 
 
@@ -33,9 +33,11 @@ def secure_site(*, by_reloads: bool = False, **settings: object) -> Iterator[Sit
 
 
 def ask_for_no_servers(site: Site) -> None:
-    """An admin's template of before nginx could ask."""
+    """An admin's template of before nginx could ask; it must be there before the site starts."""
     template = site.home / "etc" / "nginx.conf.template"
-    template.write_text(template.read_text().replace("capabilities.asks_for_servers", "False"))
+    text = template.read_text()
+    assert "capabilities.asks_for_servers" in text
+    template.write_text(text.replace("capabilities.asks_for_servers", "False"))
 
 
 def change(site: Site, number: int) -> list[float]:

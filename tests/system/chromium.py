@@ -49,7 +49,8 @@ async function session() {
     }
     await new Promise(go_on => setTimeout(go_on, $pause));
     if (performance.now() - asked < 300) continue;
-    news.protocols = [...new Set(performance.getEntriesByType("resource").map(each => each.nextHopProtocol))];
+    const protocols = performance.getEntriesByType("resource").map(each => each.nextHopProtocol);
+    news.protocols = [...new Set(protocols.filter(Boolean))];
     performance.clearResourceTimings();
     const sent = news;
     news = {session: number, answered: 0, stored: [], failures: [], protocols: []};

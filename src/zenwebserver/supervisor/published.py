@@ -72,13 +72,15 @@ class Published:
     async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
         capabilities = await binary.ask(nginx_binary(settings))
-        named = capabilities.asks_for_servers and config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
+        # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
+        port = self._balancer.names.port() if capabilities.asks_for_servers else None
+        named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
         return config.render_pool(
             servers,
             settings,
             capabilities,
             processors=os.cpu_count() or 1,
-            name_port=self._balancer.names.port() if named else None,
+            name_port=port if named else None,
         )
 
     async def _is_asked(self, pool_conf: str, former: str | None) -> bool:
