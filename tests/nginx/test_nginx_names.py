@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TypeVar
 
 import pytest
@@ -37,7 +41,10 @@ class Names:
 
     def tell(self, *upstreams: Upstream) -> None:
         """Returns when a worker of nginx has asked for the name of that pool."""
-        servers = [PoolServer(number, "127.0.0.1", each.port) for number, each in enumerate(upstreams, 1)]
+        self.tell_ports(*(each.port for each in upstreams))
+
+    def tell_ports(self, *ports: int) -> None:
+        servers = [PoolServer(number, "127.0.0.1", port) for number, port in enumerate(ports, 1)]
         self.do(lambda: self.server.tell(servers))
         wait_until(lambda: bool(self.server.taken_up))
 
@@ -145,3 +152,41 @@ def test_a_reload_keeps_the_servers_though_nobody_answers(start: Start, upstream
         os.kill(balancer.pid, signal.SIGHUP)
         wait_until(lambda: bool(now := nginx_processes.workers(balancer.pid)) and not now & former)
         assert visited(balancer, upstream, second) == [0, 8]
+
+
+def test_an_upload_that_was_under_way_goes_to_the_servers_that_there_are_when_it_is_whole(
+    start: Start, upstream: Upstream, names: Names
+) -> None:
+    with serving() as second:
+        balancer = start(name_port=names.port)
+        names.tell(upstream)
+        with socket.create_connection(("127.0.0.1", balancer.port), timeout=WAIT_SECONDS) as client:
+            head = b"POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20\r\n\r\n"
+            client.sendall(head + b"x" * 10)
+            wait_until(lambda: balancer.ask("/").status == 200)
+            names.tell(second)
+            client.sendall(b"y" * 10)
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert [request.body for request in second.requests] == [b"x" * 10 + b"y" * 10]
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 502)])
+def test_a_request_whose_server_fails_after_a_change_of_the_pool_is_asked_of_another_one_as_ever(
+    start: Start, upstream: Upstream, names: Names, method: str, status: int
+) -> None:
+    """A POST is not: it may have been done."""
+    with ExitStack() as held:
+        dying = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        thread = held.enter_context(ThreadPoolExecutor(1))
+        balancer = start(name_port=names.port)
+        names.tell_ports(*(each.getsockname()[1] for each in dying))
+        reply = thread.submit(balancer.ask, "/page", method=method, body=b"x" * (method == "POST"))
+        [accepting], _, _ = select.select(dying, [], [], WAIT_SECONDS)
+        connection, _ = accepting.accept()
+        assert connection.recv(1000)
+        second = held.enter_context(serving())
+        names.tell(upstream, second)
+        connection.close()
+        assert reply.result().status == status, balancer.access_log() + balancer.error_log()
+    asked = [request.visitors_path for request in upstream.requests + second.requests]
+    assert asked == ["/page"] * (status == 200)

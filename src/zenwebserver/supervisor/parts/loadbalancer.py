@@ -161,6 +161,7 @@ class LoadBalancer(KeptAlive):
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
         """Wait until `workers` have answered what they hold and are gone; false where they take too long."""
         processes = [process for worker in workers if (process := nginx_processes.adopted(worker))]
+        await self.names.connected()
         if not processes:
             return True
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.leaving.drain_timeout)

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 TAKE_UP_SECONDS = 10.0
 FIRST_QUESTION_SECONDS = 4.0
 LOOK_AGAIN_SECONDS = 0.01
+CONNECT_SECONDS = 0.2
 
 
 class NginxNames:
@@ -76,6 +77,11 @@ class NginxNames:
                 f"nginx did not ask for its servers within {TAKE_UP_SECONDS:g} s",
                 hint="It goes on with those that it had. To start it anew: zenwebserver restart loadbalancer",
             ) from None
+
+    async def connected(self) -> None:
+        """A worker that had chosen a server just before another pool was taken up has connected to it by then."""
+        if self._server:
+            await asyncio.sleep(CONNECT_SECONDS)
 
     def close(self) -> None:
         if self._server:
