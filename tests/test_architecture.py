@@ -19,9 +19,10 @@ Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
     "__main__": {"cli"},
-    "cli": {"__main__", "client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "cli": {"__main__", "client", "errors", "finding", "home", "machine", "pool", "takeover", "package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
+    "finding": {"errors", "home", "takeover"},
     "home": {"errors", "machine"},
     "left_behind": {"errors", "home", "machine", "nginx", "pool"},
     "machine": {"errors"},

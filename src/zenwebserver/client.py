@@ -29,10 +29,11 @@ TRIES = 10
 
 
 class Client:
-    """Talks to the supervisor of one home."""
+    """Talks to the supervisor of one home; `whence` says why that one is meant."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, whence: str = "") -> None:
         self.home = home
+        self.whence = whence
         self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:
@@ -65,6 +66,8 @@ class Client:
 
     def _get(self, path: str) -> dict[str, Any]:
         with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+            connection.connect()
+            self._refuse_anothers(connection)
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 found: dict[str, Any] = json.load(answer)
@@ -187,6 +190,7 @@ class Client:
             connection = _Connection(self.home.control_socket, None)
             try:
                 connection.connect()
+                self._refuse_anothers(connection)
             except OSError:
                 connection.close()
                 # None runs, or one is just beginning or ending, or was robbed of its socket.
@@ -196,6 +200,12 @@ class Client:
             else:
                 self._asked = connection.peer()
                 return connection
+
+    def _refuse_anothers(self, connection: _Connection) -> None:
+        """Raises OSError where it is the socket of another home, of which this one is a copy with hard links."""
+        peer = connection.peer()
+        if peer and (path := left_behind.supervised_by(peer)) and self.home.is_other_than(path):
+            raise ConnectionRefusedError(f"the supervisor of {path} answers at {self.home.control_socket}")
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.machine.files import make_folder
 
 # A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
+# What an `init` that was cut off has left, and what a file system has that is empty.
+AT_ITS_TOP = {"etc", "var", "log", "html", "inituser", "lost+found"}
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,6 @@ class Home:
     """A zenwebserver home: what the admin sets, the site, its data, what runs now and the logs."""
 
     path: Path
-
-    @classmethod
-    def find(cls, environment: Mapping[str, str]) -> Home:
-        """The home that the environment names: ZENHOME, else $XDG_DATA_HOME/zenwebserver."""
-        if named := environment.get("ZENHOME"):
-            path = Path(named).expanduser()
-        else:
-            data = environment.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-            path = Path(data) / "zenwebserver"
-        return cls.at(path)
 
     @classmethod
     def at(cls, path: Path) -> Home:
@@ -49,6 +40,41 @@ class Home:
     def exists(self) -> bool:
         """Whether a home was made here; a missing or empty folder is none."""
         return self.settings_file.exists()
+
+    def is_other_than(self, folder: Path) -> bool:
+        """Whether `folder` is another home, though one of the two may be called as the other was before."""
+        try:
+            return Home(folder).exists() and not folder.samefile(self.path)
+        except OSError:
+            return False
+
+    def missing(self, whence: str = "") -> UsageError:
+        """What is said where a home is needed and none was made; `whence` says why it is looked for here."""
+        return UsageError(
+            f"There is no home at {self.path}{f' ({whence})' if whence else ''}",
+            hint="Nothing was done. To make one there: zenwebserver init. To work in another one, set ZENHOME to it.",
+        )
+
+    def refuse_strangers(self) -> None:
+        """A home is made in a new folder, or becomes of a Zope instance.
+
+        Raises UsageError where the folder holds something else, ZenwebserverError where that cannot be seen.
+        """
+        if self.zope_conf.exists():
+            return
+        try:
+            strangers = sorted({each.name for each in self.path.iterdir()} - AT_ITS_TOP)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ZenwebserverError(f"{self.path} cannot be read: {error.strerror}") from error
+        if strangers:
+            shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+            raise UsageError(
+                f"{self.path} is no home, no Zope instance and not empty: it holds {shown}",
+                hint="Nothing was done. Set ZENHOME to another folder; or, if the home is to be made there: "
+                "zenwebserver init --force",
+            )
 
     # What the admin sets, and what is generated from it.
     @property

@@ -10,7 +10,7 @@ from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
-from zenwebserver.machine.identity import Identity, started_as
+from zenwebserver.machine.identity import Identity, started_as, working_folder
 from zenwebserver.nginx import pool_file
 
 
@@ -23,7 +23,7 @@ def parts(home: Home) -> dict[str, Any]:
             "attached": deployed.servers[number],
             "reason": "",
             "leaving": [],
-            **_listening(_pid(home.pid_file(f"zope{number}"))),
+            **_listening(_pid(home, f"zope{number}")),
         }
         for number in deployed.numbers
     ]
@@ -35,7 +35,7 @@ def parts(home: Home) -> dict[str, Any]:
     return {
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
-            "pid": _pid(home.pid_file("storage")),
+            "pid": _pid(home, "storage"),
             "reason": "",
             "socket": str(home.storage_socket),
             "needed": home.storage_conf.exists(),
@@ -59,9 +59,19 @@ def supervisor_without_home(home: Home) -> Identity | None:
     return next(iter(started_as(["-m", "zenwebserver.supervisor", str(home.path)])), None)
 
 
-def _pid(pid_file: Path) -> int | None:
-    identity = Identity.read(pid_file)
-    return identity.pid if identity else None
+def supervised_by(supervisor: Identity) -> Path | None:
+    """The home that a supervisor was started for, by the words of its command (supervisor/__main__.py)."""
+    try:
+        words = os.fsdecode(Path(f"/proc/{supervisor.pid}/cmdline").read_bytes()).split("\0")
+        return Path(words[words.index("zenwebserver.supervisor") + 1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid(home: Home, name: str) -> int | None:
+    """Of a copied home the pid files name the processes of the other one."""
+    identity = Identity.read(home.pid_file(name))
+    return identity.pid if identity and identity.works_in(home.path) else None
 
 
 def _listening(pid: int | None) -> dict[str, Any]:
@@ -79,4 +89,5 @@ def _nginx_pid(home: Home) -> int | None:
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None
-    return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None
+    ours = b"nginx: master" in title and b" -c " + os.fsencode(home.nginx_conf) in title
+    return pid if ours and not home.is_other_than(working_folder(pid)) else None

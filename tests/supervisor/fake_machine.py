@@ -53,6 +53,7 @@ class Machine:
         self.leave_seconds = 0.0  # until a server that leaves has answered what it had accepted
         self.reports = False  # servers report every few seconds, as real ones do
         self.slow: dict[int, float] = {}  # pid -> seconds until it calls a new supervisor
+        self.elsewhere: set[int] = set()  # pids of another home's processes
         self.lacks: OSError | None = None  # what a process that is to be started raises
         self._kernel = Identity.of
 

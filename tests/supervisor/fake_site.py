@@ -238,6 +238,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         for module in (adoption, reception, release, storage):
             monkeypatch.setattr(module, "Process", site.machine)
         monkeypatch.setattr(Identity, "of", staticmethod(site.machine.identity))
+        monkeypatch.setattr(Identity, "works_in", lambda identity, _: identity.pid not in site.machine.elsewhere)
         monkeypatch.setattr(control, "verify", lambda *what, **how: site.balancer.verify(*what, **how))
         yield site
         site.machine.close()

@@ -475,6 +475,10 @@ async def test_an_earlier_supervisors_storage_is_adopted_if_it_lives(
     stage.storage.adopt()
     assert stage.storage.state is State.STOPPED, "no pid file"
     monkeypatch.setattr(Identity, "read", lambda _: Identity(1, 1))
+    monkeypatch.setattr(Identity, "works_in", lambda *_: False)
+    stage.storage.adopt()
+    assert stage.storage.state is State.STOPPED, "it is of the home that this one is a copy of"
+    monkeypatch.setattr(Identity, "works_in", lambda *_: True)
     stage.storage.adopt()
     assert stage.storage.state is State.STOPPED, "it ended meanwhile"
     stage.adoptable = FakeProcess()

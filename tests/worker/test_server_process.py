@@ -34,7 +34,8 @@ def load(zope_ini, zope_conf):
 
 application.configure_logging = lambda _: None
 application.load = load
-application.close_databases = warmup.check_database = lambda: None
+application.close_databases = lambda: None
+warmup.check_database = lambda _: None
 sys.exit(server.main(sys.argv[1]))
 """
 TRY, ACCEPT = Order(OrderName.TRY, listener=True), Order(OrderName.ACCEPT, listener=True)

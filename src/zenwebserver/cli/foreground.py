@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zenwebserver.cli import output
-from zenwebserver.cli.verbs import verb
+from zenwebserver.cli.verbs import need_home, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
 from zenwebserver.machine import ports
@@ -39,6 +39,7 @@ def debug(client: Client, *, verbose: bool) -> Exit:
 
 
 def _hold(client: Client, kind: str, *, verbose: bool) -> Exit:
+    need_home(client)
     events = client.session(kind)
     lent: dict[str, Any] = {}
 

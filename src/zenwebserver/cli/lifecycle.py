@@ -6,7 +6,7 @@ import click
 
 from zenwebserver.cli import output
 from zenwebserver.cli.condition import condition
-from zenwebserver.cli.verbs import cli, do, refuse_homeless, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, need_home, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets
@@ -16,6 +16,7 @@ from zenwebserver.pool import Pool, load, parse_targets
 @targets_argument
 def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Start storage, servers and load balancer; returns when they answer."""
+    need_home(client)
     return do(client, "start", verbose=verbose, targets=targets)
 
 
@@ -23,8 +24,8 @@ def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 @targets_argument
 def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Stop the load balancer, then the servers (drained), then storage."""
-    if not client.home.exists() or not client.runs_something():
-        refuse_homeless(client)
+    if not client.runs_something():
+        need_home(client)
         if targets:
             parse_targets(targets, _deployed(client))
         output.line("It is stopped already")
@@ -39,6 +40,7 @@ def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Exchange the load balancer, then each server in turn, without a failed request."""
     del verbose
+    need_home(client)
     return do(client, "restart", verbose=True, targets=targets)
 
 
@@ -56,6 +58,8 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.show_error(client.silence())
         elif client.runs_something():
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
+        elif not client.home.exists():
+            output.show_error(client.home.missing(client.whence))
     if as_json:
         output.show_json(state)
         return Exit.DONE if condition(state).complete else Exit.FAILED
@@ -83,7 +87,7 @@ def _deployed(client: Client) -> Pool:
 def threads(client: Client, *, verbose: bool, server: str) -> Exit:
     """Show what each thread of a server does now: its request, for how long, its stack."""
     del verbose
-    refuse_homeless(client)
+    need_home(client)
     for number in parse_targets([server], _deployed(client), allowed=("servers",)).servers:
         output.show_threads(client.threads(number))
     return Exit.DONE
@@ -93,9 +97,9 @@ def threads(client: Client, *, verbose: bool, server: str) -> Exit:
 def upgrade(client: Client, *, verbose: bool) -> Exit:
     """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
     if client.status() is None:
-        refuse_homeless(client)
         if client.is_supervised():
             raise client.silence()
+        need_home(client)
         output.line("The supervisor is not running")
         return Exit.FAILED
     return output.close(output.follow(client.upgrade(), verbose=verbose))

@@ -18,6 +18,7 @@ from zenwebserver.errors import Exit
 def deploy(client: Client, *, verbose: bool, size: str, yes: bool) -> Exit:
     """Have exactly n servers, n more, or n fewer; never fewer than one."""
     del verbose
+    need_home(client)
     last = output.follow(client.operate("deploy", size=size, above_maximum=yes), verbose=True)
     if last.get("ask") and sys.stdin.isatty() and sys.stdout.isatty() and click.confirm(f"{last['error']}. Go on?"):
         last = output.follow(client.operate("deploy", size=size, above_maximum=True), verbose=True)

@@ -175,6 +175,19 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
 
 
+def former_place(home: Home) -> Path | None:
+    """Where the home was, or is a copy from, by the nginx.conf that was made there; None where it was here already."""
+    try:
+        text = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+    except OSError:
+        return None
+    place = config.made_for(text)
+    try:
+        return None if place is None or place == home.path or place.samefile(home.path) else place
+    except OSError:  # it is gone
+        return place
+
+
 async def is_current(home: Home, settings: Settings) -> bool:
     """Whether etc/nginx.conf is what `configure` would write now. Raises ZenwebserverError."""
     return files.holds(home.nginx_conf, await _rendered(home, settings, home.nginx_pool_conf))

@@ -13,6 +13,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.machine.files import make_folder
+from zenwebserver.machine.identity import working_folder
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
@@ -52,7 +53,7 @@ class Supervisor:
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
-        self.reception = Reception()
+        self.reception = Reception(lambda call: not home.is_other_than(working_folder(call.pid)))
         self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
         self.ended: Callable[[], None] = lambda: None  # told when something has ended; perhaps all has

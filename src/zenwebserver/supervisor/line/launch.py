@@ -38,7 +38,13 @@ def server_arguments(settings: Settings, spec: ServerSpec) -> list[str]:
 
 def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: int) -> list[str]:
     """The command of a server in the foreground; whoever runs it adds the listening socket's descriptor."""
-    spec = ServerSpec(server=name, zope_ini=str(home.zope_ini), zope_conf=str(home.server_conf(name)), threads=threads)
+    spec = ServerSpec(
+        server=name,
+        zope_ini=str(home.zope_ini),
+        zope_conf=str(home.server_conf(name)),
+        threads=threads,
+        root=settings.site_root,
+    )
     return server_arguments(settings, spec)
 
 

@@ -15,7 +15,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[str]) -> str:
     """Put servers back into the pool."""
-    numbers = _numbers(supervisor, report, targets)
+    numbers = _numbers(supervisor, targets)
     for number in numbers:
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
@@ -30,7 +30,7 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
 
     When this ends, nginx sends them nothing any more, and what it had sent is answered.
     """
-    numbers = _numbers(supervisor, report, targets)
+    numbers = _numbers(supervisor, targets)
     wanted = supervisor.pool.with_attached(numbers, False)
     for number in numbers:
         if not supervisor.pool.servers[number]:
@@ -76,8 +76,8 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
         raise
 
 
-def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> tuple[int, ...]:
-    prepare(supervisor, report)
+def _numbers(supervisor: Supervisor, targets: Sequence[str]) -> tuple[int, ...]:
+    prepare(supervisor)
     if not targets:
         raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
     return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers

@@ -35,7 +35,7 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
 
     Where the new release does not come up, everything old goes on serving.
     """
-    wanted = prepare_pool(supervisor, report, targets)
+    wanted = prepare_pool(supervisor, targets)
     runs = supervisor.balancer.serves
     if wanted.loadbalancer and runs:
         await exchange_loadbalancer(supervisor, report)

@@ -35,7 +35,7 @@ async def session(supervisor: Supervisor, report: Report, kind: str) -> AsyncIte
 
 
 async def open_session(supervisor: Supervisor, report: Report, kind: str) -> None:
-    prepare(supervisor, report)
+    prepare(supervisor)
     settings = supervisor.settings
     if kind == "run":
         host, port = settings.http_address, settings.http_port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
@@ -14,33 +15,41 @@ from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.membership import NotPublished
-from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
+logger = logging.getLogger(__name__)
 
-def prepare(supervisor: Supervisor, report: Report) -> None:
-    """A home, the settings as they are now, and the record of the pool."""
-    if supervisor.home.exists():
-        supervisor.home.make_folders()
-        refresh_shipped_files(supervisor.home)
-    else:
-        make_home(supervisor.home, report, {})
+
+def prepare(supervisor: Supervisor) -> None:
+    """The settings as they are now, and the record of the pool. Raises UsageError where no home was made."""
+    if not supervisor.home.exists():
+        raise supervisor.home.missing()
+    supervisor.home.make_folders()
+    refresh_shipped_files(supervisor.home)
     supervisor.read_settings()
     supervisor.read_pool()
+    forget_former_place(supervisor)
 
 
-def prepare_pool(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> Targets:
-    """For what may be the first command in a home: servers are deployed where there are none. Returns the `targets`.
+def forget_former_place(supervisor: Supervisor) -> None:
+    """What was made for the place where the home was before is made anew when it is next needed."""
+    home = supervisor.home
+    if place := published.former_place(home):
+        logger.warning("The home was at %s: %s is made anew; the former one is kept as .prev", place, home.nginx_conf)
+        home.nginx_conf.replace(home.nginx_conf.with_name(f"{home.nginx_conf.name}.prev"))
 
-    A mistyped one makes no home. Raises ZenwebserverError.
+
+def prepare_pool(supervisor: Supervisor, targets: Sequence[str]) -> Targets:
+    """For what may be the first start of a home: servers are deployed where there are none. Returns the `targets`.
+
+    Raises ZenwebserverError.
     """
-    if not supervisor.home.exists():
-        parse_targets(targets, Pool().grown(DEFAULT_SIZE))
-    prepare(supervisor, report)
+    prepare(supervisor)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
         supervisor.read_pool()

@@ -12,7 +12,7 @@ import psutil
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.identity import Identity, working_folder
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.line.worker import log_size, tail
@@ -36,7 +36,8 @@ class Storage(KeptAlive):
 
     def adopt(self) -> None:
         """Take over the one that an earlier supervisor started, if it still runs; no second one could open Data.fs."""
-        identity = Identity.read(self._pid_file) or self._found()
+        named = Identity.read(self._pid_file)
+        identity = named if named and named.works_in(self._home.path) else self._found()
         if identity and (process := Process.adopt(identity)):
             process.name_in(self._pid_file)
             self._runs(process)
@@ -46,7 +47,9 @@ class Storage(KeptAlive):
         told = launch.storage_arguments(self.python, self._home.storage_conf)[-1]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[-1:] == [told] and process.uids().real == os.geteuid():
+                if process.cmdline()[-1:] != [told] or process.uids().real != os.geteuid():
+                    continue
+                if not self._home.is_other_than(working_folder(process.pid)):
                     return Identity.of(process.pid)
         return None
 
