@@ -46,7 +46,9 @@ class Published:
         nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
         pool_conf = await self._pool_conf(settings, servers, nginx_conf)
         former = _text(self._home.nginx_pool_conf)
-        if await self._is_asked(pool_conf, former):
+        resolver = config.resolver_of(pool_conf)
+        expected = config.resolver_of(former or "") == resolver
+        if self._balancer.serves and resolver and await self._balancer.names.asks(expected=expected):
             await self._answer(servers, pool_conf, former)
         else:
             await self._reload(settings, servers, pool_conf, former)
@@ -82,13 +84,6 @@ class Published:
             processors=os.cpu_count() or 1,
             name_port=port if named else None,
         )
-
-    async def _is_asked(self, pool_conf: str, former: str | None) -> bool:
-        """Whether the nginx that runs asks for its servers, as `pool_conf` says."""
-        resolver = config.resolver_of(pool_conf)
-        if not resolver or not self._balancer.serves:
-            return False
-        return await self._balancer.names.asks(expected=config.resolver_of(former or "") == resolver)
 
     async def _answer(self, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None) -> None:
         """It asks once a second; whatever its configuration is by now, it need not read that."""
