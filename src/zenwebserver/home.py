@@ -125,6 +125,11 @@ class Home:
         return self.pool_folder / "pool.json"
 
     @property
+    def accepted_paths(self) -> Path:
+        """What leads into another home, and is meant (supervisor/operations/elsewhere.py)."""
+        return self.pool_folder / "accepted.json"
+
+    @property
     def storage_conf(self) -> Path:
         return self.pool_folder / "storage.conf"
 

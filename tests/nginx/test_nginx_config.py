@@ -13,13 +13,16 @@ from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.nginx.config import (
     OWN_VARIABLES,
     PoolServer,
+    can_be_named,
     is_unedited,
     made_for,
     render,
     render_pool,
+    resolver_of,
     shipped_template,
     variables,
 )
+from zenwebserver.nginx.pool_file import addresses
 from zenwebserver.settings.schema import keys
 
 NEW = Capabilities((1, 31, 3), ssl=True, http2=True)
@@ -223,6 +226,32 @@ def test_the_pool_has_its_attached_servers_and_remembers_the_detached_ones() -> 
         "server zope4.example.org:9084 max_fails=0;",
         "server 127.0.0.1:9090 max_fails=0;",
     ]
+
+
+def test_a_pool_that_nginx_asks_for_goes_on_naming_its_servers() -> None:
+    pool = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082, attached=False)]
+    text = render_pool(pool, settings_of(HOME), NEW, name_port=20999)
+    zope, at_start = text.split("upstream zope_at_start {")
+    assert resolver_of(text) == "127.0.0.1:20999"
+    assert "server zope.pool service=http resolve max_fails=0;" in zope
+    assert "127.0.0.1:9081" not in zope
+    assert "server 127.0.0.1:9081 max_fails=0;" in at_start
+    assert "# detached: server 127.0.0.1:9082" in at_start
+    assert addresses(text) == {"127.0.0.1:9081"}, "for whoever reads it"
+
+
+def test_an_nginx_that_cannot_ask_gets_the_servers_alone() -> None:
+    text = render_pool([PoolServer(1, "127.0.0.1", 9081)], settings_of(HOME), OLD)
+    assert resolver_of(text) == ""
+    assert text.count("upstream ") == 1
+    assert addresses(text) == {"127.0.0.1:9081"}
+
+
+def test_a_pool_that_is_too_large_or_elsewhere_cannot_be_asked_for() -> None:
+    pool = [PoolServer(number, "127.0.0.1", 9080 + number) for number in range(1, 101)]
+    assert can_be_named(pool)
+    assert not can_be_named([*pool, PoolServer(101, "127.0.0.1", 9181)])
+    assert not can_be_named([PoolServer(1, "10.0.0.1", 9081)])
 
 
 def test_a_host_that_is_none_never_reaches_the_configuration() -> None:

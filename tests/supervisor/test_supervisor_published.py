@@ -20,6 +20,9 @@ from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings, parse
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
+from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.tasks import Tasks
 
 SERVERS = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082)]
 
@@ -40,6 +43,16 @@ def configured(home: Home) -> Settings:
     files.replace(home.nginx_pool_conf, candidate.pool_conf)
     files.replace(home.nginx_conf, candidate.nginx_conf)
     return settings
+
+
+async def put_pool(home: Home, settings: Settings, servers: list[PoolServer]) -> str:
+    """Where nginx does not run. Returns the pool's file."""
+    balancer = LoadBalancer(home, Tasks())
+    try:
+        await Published(home, balancer).put_pool(settings, servers)
+    finally:
+        balancer.names.close()
+    return home.nginx_pool_conf.read_text()
 
 
 def damage(path: Path) -> bytes:
@@ -85,8 +98,7 @@ def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> N
     """nginx itself takes any byte in a comment."""
     settings = configured(home)
     damaged = damage(home.nginx_conf)
-    assert asyncio.run(published.put_pool(home, settings, SERVERS))
-    assert "127.0.0.1:9082" in home.nginx_pool_conf.read_text()
+    assert "127.0.0.1:9082" in asyncio.run(put_pool(home, settings, SERVERS))
     assert home.nginx_conf.read_bytes() == damaged
     assert not asyncio.run(published.is_current(home, settings))
     asyncio.run(published.verify_in_place(home, settings))
@@ -95,10 +107,10 @@ def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> N
 @pytest.mark.real
 def test_a_damaged_file_of_the_pool_is_written_anew(home: Home) -> None:
     settings = configured(home)
-    damaged = damage(home.nginx_pool_conf)
-    assert asyncio.run(published.put_pool(home, settings, SERVERS[:1]))
-    assert damaged.startswith(home.nginx_pool_conf.read_bytes())
-    assert not asyncio.run(published.put_pool(home, settings, SERVERS[:1]))
+    damage(home.nginx_pool_conf)
+    text = asyncio.run(put_pool(home, settings, SERVERS[:1]))
+    assert "server 127.0.0.1:9081 max_fails=0;" in text
+    assert text.endswith("}\n")
 
 
 @pytest.mark.real
@@ -106,7 +118,7 @@ def test_nginx_goes_on_being_asked_when_its_folders_were_removed(home: Home) -> 
     settings = configured(home)
     assert asyncio.run(published.is_current(home, settings))
     for ask in (
-        lambda: published.put_pool(home, settings, SERVERS),
+        lambda: put_pool(home, settings, SERVERS),
         lambda: published.verify_in_place(home, settings),
     ):
         shutil.rmtree(home.log)

@@ -145,6 +145,15 @@ def _unfinished(folder: Path, names: re.Pattern[str]) -> list[Path]:
         ]
 
 
+def current_place(opened: Path) -> Path | None:
+    """Where the file or folder is now that `opened` (/proc/PID/fd/N) leads to; None where it was removed."""
+    try:
+        place = opened.readlink()
+        return place if place.samefile(opened) else None
+    except OSError:
+        return None
+
+
 def make_folder(folder: Path, *, mode: int = 0o755) -> None:
     """Make `folder` and its missing parents; where root makes one inside a user's folder, it is that user's."""
     if folder.is_dir():

@@ -57,6 +57,11 @@ class Capabilities:
         return self.version >= (1, 27, 4)
 
     @property
+    def asks_for_servers(self) -> bool:
+        """`server NAME resolve`: an upstream's servers are asked for, again and again (nginx 1.27.3)."""
+        return self.version >= (1, 27, 3)
+
+    @property
     def http2_directive(self) -> bool:
         """`http2 on` instead of a word of `listen` (nginx 1.25.1)."""
         return self.http2 and self.version >= (1, 25, 1)

@@ -16,6 +16,7 @@ from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line import site_python
 from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.membership import NotPublished
+from zenwebserver.supervisor.operations import elsewhere
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
@@ -26,10 +27,15 @@ from zenwebserver.supervisor.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 
-def prepare(supervisor: Supervisor) -> None:
-    """The settings as they are now, and the record of the pool. Raises UsageError where no home was made."""
+def prepare(supervisor: Supervisor, *, anywhere: bool = False) -> None:
+    """The settings as they are now, and the record of the pool.
+
+    Raises UsageError where no home was made, or where it leads into another one, unless `anywhere`.
+    """
     if not supervisor.home.exists():
         raise supervisor.home.missing()
+    if not anywhere:
+        elsewhere.refuse(supervisor.home)
     supervisor.home.make_folders()
     refresh_shipped_files(supervisor.home)
     supervisor.read_settings()
