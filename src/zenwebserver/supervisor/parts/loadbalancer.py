@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -21,9 +20,11 @@ from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
 from zenwebserver.supervisor.parts import nginx_processes
+from zenwebserver.supervisor.parts.bounded import bounded
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.nginx_leaving import NginxLeaving
 from zenwebserver.supervisor.parts.nginx_names import NginxNames
+from zenwebserver.supervisor.parts.nginx_refusals import NeedsExchange, refusal
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
@@ -33,13 +34,7 @@ START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
 # A former master stays as long as its clients' idle connections: keepalive_min_timeout, 5 s, and some more.
 LEAVING_SECONDS = 15.0
-# ngx_http_file_cache_init() and what other modules do with a zone of before: its path, its levels or its key differ.
-ONLY_AT_ITS_START = re.compile(r"while previously it used|had previously different levels")
 ENDED_WELL = "ended with exit code 0"
-
-
-class NeedsExchange(ZenwebserverError):
-    """What nginx refuses while it runs, though it would start with it: a zone or a cache that is another one now."""
 
 
 class LoadBalancer(KeptAlive):
@@ -144,7 +139,7 @@ class LoadBalancer(KeptAlive):
         while not (now := nginx_processes.workers(master.pid)) - former or now & former:
             words = [line for line in tail(self._error_log, log_start).splitlines() if "[emerg]" in line]
             if words:
-                raise _refusal("\n".join(words))
+                raise refusal("\n".join(words))
             if await master.wait(LOOK_AGAIN_SECONDS):
                 raise ZenwebserverError(f"nginx {master.exited.result()} during its reload")
 
@@ -260,14 +255,14 @@ class LoadBalancer(KeptAlive):
             await starter.end(signal.SIGKILL, START_SECONDS)
             how = starter.exited.result() if in_time else f"was not ready after {START_SECONDS:g} s"
             raise ZenwebserverError(f"nginx did not start: it {how}", detail=tail(self._log, log_start))
-        async with _bounded(START_SECONDS, "nginx wrote no pid file"):
+        async with bounded(START_SECONDS, "nginx wrote no pid file"):
             while not (process := self._named()):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return process
 
     async def _successor(self, former: Process, log_start: int) -> Process:
         """The new master, when it has workers."""
-        async with _bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
+        async with bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
             # nginx renames its pid file when the new master is about to start, and back when that one has ended.
             before_upgrade = self._home.nginx_pid.with_name(self._home.nginx_pid.name + ".oldbin")
             begun = False
@@ -290,7 +285,7 @@ class LoadBalancer(KeptAlive):
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
         self.leaving.add_orphans()
         hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self.leaving)}"
-        async with _bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
+        async with bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
             while any(each.running and nginx_processes.listens(each.pid) for each in self.leaving):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
@@ -302,23 +297,3 @@ class LoadBalancer(KeptAlive):
 
     def _clear(self) -> None:
         self.process = None
-
-
-def _refusal(words: str) -> ZenwebserverError:
-    if ONLY_AT_ITS_START.search(words):
-        return NeedsExchange(
-            "nginx keeps its former configuration",
-            hint="It takes the new one up only when it is exchanged, which cannot be while the one before it still "
-            "answers requests. Later: zenwebserver restart loadbalancer",
-            detail=words,
-        )
-    return ZenwebserverError("nginx keeps its former configuration", hint="It goes on serving as before.", detail=words)
-
-
-@contextlib.asynccontextmanager
-async def _bounded(seconds: float, message: str, hint: str = "") -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise ZenwebserverError(f"{message} within {seconds:g} s", hint=hint) from None
