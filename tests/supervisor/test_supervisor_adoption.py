@@ -459,17 +459,18 @@ async def test_where_nginx_cannot_be_put_right_that_is_logged_and_it_sends_as_be
     await site.end()
 
 
-async def test_where_the_record_cannot_be_read_the_pool_is_what_runs(
+async def test_where_the_record_cannot_be_read_the_pool_is_what_runs_attached_as_nginx_knows_it(
     site: FakeSite, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await site.started(3)
+    await site.started(4)
+    await site.ok("detach", targets=["4"])
     await site.ok("stop", targets=["2"])
     site.home.pool_record.write_text("{")
     await site.supervisor_dies()
     site.home.pid_file("zope3").unlink()  # a full disk
     await adopt(site.supervisor)
     assert "The pool's record cannot be read" in caplog.text
-    assert site.supervisor.pool.servers == {1: True, 3: True}
+    assert site.supervisor.pool.servers == {1: True, 3: True, 4: False}
     assert {number: site.process(number).accepts for number in (1, 3)} == {1: True, 3: True}
     assert site.home.pool_record.read_text() == "{"
     await site.end()

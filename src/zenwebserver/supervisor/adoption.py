@@ -42,13 +42,12 @@ async def adopt(supervisor: Supervisor) -> None:
     supervisor.releases.sort(key=lambda release: (not release.on_trial, int(release.name)))
     await supervisor.retire_releases()
     await asyncio.gather(*(_end_silent(each, name) for each, name in named.items() if each.pid not in called))
+    supervisor.membership.adopt()
     if not readable:
-        serving = [number for number, server in supervisor.servers.items() if server.serves]
-        supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
+        supervisor.pool = _what_serves(supervisor)
     _forget_the_dead(supervisor)
     supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
-    supervisor.membership.adopt()
 
 
 async def put_right(supervisor: Supervisor) -> None:
@@ -74,6 +73,12 @@ def _read_record(supervisor: Supervisor) -> bool:
         logger.error("%s", error.message)
         return False
     return True
+
+
+def _what_serves(supervisor: Supervisor) -> Pool:
+    """Attached as nginx knows them."""
+    serving = [(number, server) for number, server in sorted(supervisor.servers.items()) if server.serves]
+    return Pool({number: supervisor.nginx_sends_to(server) is not False for number, server in serving})
 
 
 def _named(supervisor: Supervisor) -> dict[Identity, str]:
