@@ -44,7 +44,7 @@ class Identity:
 
         A copied pid file names a process of the folder that it was copied from.
         """
-        return _is(working_folder(self.pid), folder) or _is(_zenhome(self.pid), folder)
+        return _is(working_folder(self.pid), folder) or _is(zenhome(self.pid), folder)
 
     def write(self, pid_file: Path) -> None:
         files.replace(pid_file, f"{self.pid} {self.started} {boot_id()}\n")
@@ -55,8 +55,11 @@ def working_folder(pid: int) -> Path:
     return Path(f"/proc/{pid}/cwd")
 
 
-def _zenhome(pid: int) -> Path | None:
-    """What its environment named when it was started: code of a site may have gone to work elsewhere."""
+def zenhome(pid: int) -> Path | None:
+    """What its environment named when it was started: code of a site may have gone to work elsewhere.
+
+    None where it named none, or we may not know.
+    """
     try:
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
