@@ -57,7 +57,7 @@ class Client:
             if self.is_supervised():
                 raise self.silence() from error
             raise ZenwebserverError(
-                f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
+                f"The supervisor does not answer: {told(error)}", hint="To start it: zenwebserver start"
             ) from error
         if "error" in answer:
             raise ZenwebserverError(f"Server {number}: {answer['error']}", hint=answer.get("hint", ""))
@@ -180,7 +180,7 @@ class Client:
                     yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
-                raise _NotBegun(str(error) or "it ended") from error
+                raise _NotBegun(told(error) or "it ended") from error
             with answer:
                 yield from self._events(answer)
 
@@ -276,8 +276,21 @@ def start_supervisor(home: Home) -> bool:
     else:
         supervisor.wait()
     if last not in ("ready", "running"):
-        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=f"Its log: {home.supervisor_log}")
+        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=_what_to_do(home))
     return last == "ready"
+
+
+def _what_to_do(home: Home) -> str:
+    """Where a supervisor cannot start: a home that cannot be written is what it is of first."""
+    for folder in (home.path, home.etc, home.var, home.run, home.log):
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            return (
+                f"{folder} cannot be written: a home holds what is generated, sockets, logs and data. "
+                "Let its owner write there, or set ZENHOME to another folder."
+            )
+    if not home.path.is_dir():
+        return "Set ZENHOME to a folder, or to a path where one can be made."
+    return f"Its log: {home.supervisor_log}"
 
 
 class _Connection(http.client.HTTPConnection):

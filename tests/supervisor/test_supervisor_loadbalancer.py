@@ -240,6 +240,25 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
     await balancer.stop()
 
 
+async def test_two_reloads_have_the_pause_between_them_that_was_set(home: Home, nginx: FakeNginx) -> None:
+    balancer, master = await running(home, nginx)
+    master.ignores.add(signal.SIGHUP)
+    balancer.reload_pause = 5.0
+    begun = []
+    for _ in range(2):
+        former = nginx.workers(master.pid)
+        reload = asyncio.create_task(balancer.reload())
+        while not master.signals:
+            await asyncio.sleep(0.01)
+        begun.append(asyncio.get_running_loop().time())
+        master.signals.clear()
+        nginx.begins_to_reload(master)
+        nginx.has_reloaded(master, former)
+        await reload
+    assert 4.9 < begun[1] - begun[0] < 5.2
+    await balancer.stop()
+
+
 async def test_a_worker_that_does_not_hear_of_a_reload_is_killed_once_the_new_ones_accept(
     home: Home, nginx: FakeNginx
 ) -> None:

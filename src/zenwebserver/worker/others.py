@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from .zodb.guards import guard_storage
+
 
 def serve_storage(conf: str) -> None:
     """Be the ZEO server that `conf` describes, to its end."""
     from ZEO.runzeo import main
 
+    guard_storage()
     main(["-C", conf])
 
 

@@ -18,6 +18,7 @@ TAIL_LINES = 20
 STACK_LINES = 200
 STACKS_SECONDS = 0.5  # for writing stacks into the log
 LAST_CALL_SECONDS = 0.5
+IDLE_SECONDS = 0.1  # between two looks, of which both find no request
 END_SECONDS = 10.0  # for ending by itself once it has said that it failed; threads of the site may keep it
 
 
@@ -125,6 +126,21 @@ class Worker:
                 f"Process {self.process.pid} does not answer within {seconds:g} s",
                 hint=f"To have its stacks written to {self._log}: kill -USR1 {self.process.pid}",
             ) from None
+
+    async def has_answered(self, seconds: float) -> bool:
+        """Wait until no thread works on a request, or it has ended; false where that takes longer than `seconds`.
+
+        It looks twice: what was sent may be on its way from the connection to a thread.
+        """
+        idle = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while idle < 2 and not await self.process.wait(IDLE_SECONDS):
+                    with contextlib.suppress(ZenwebserverError):  # it does not answer yet
+                        busy = any(thread.request for thread in await self.threads(seconds))
+                        idle = 0 if busy else idle + 1
+                return True
+        return False
 
     async def until(self, state: WorkerState, seconds: float) -> None:
         """Wait until it stands so, or has said so meanwhile.

@@ -13,6 +13,7 @@ from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line import site_python
 from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations import elsewhere
@@ -83,6 +84,7 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
             report.note("Storage runs already")
         return False
     if supervisor.write_storage_conf():
+        await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
         with report.step("Starting Storage"):
             await supervisor.storage.start()
         return True
@@ -103,6 +105,7 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
     await supervisor.retire_releases()
     if supervisor.releases and not anew:
         return supervisor.releases[-1]
+    await site_python.check(supervisor.home, supervisor.settings.python)
     try:
         with report.step("Loading the site"):
             release = await supervisor.new_release()
@@ -259,9 +262,8 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
-    said = error if isinstance(error, ZenwebserverError) else ZenwebserverError(told(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {said.message}",
-        hint=said.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=said.detail,
+        f"{server.title} did not come up: {told(error)}",
+        hint=getattr(error, "hint", "") or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=getattr(error, "detail", ""),
     )
