@@ -193,6 +193,46 @@ async def test_what_is_deployed_joins_the_newest_release_whoever_called_first(si
     await site.end()
 
 
+async def test_a_release_whose_restart_was_cut_off_bears_no_more_servers(site: FakeSite) -> None:
+    """It was killed while it restarted, or went back: server 1 has the new release, server 2 the former one."""
+    site.home.pool_record.write_text('{"servers": {"1": {"attached": true}, "2": {"attached": true}}}')
+    for name in ("1", "2"):
+        (zygote := zygote_left(site, name)).calls(0.0)
+        zygote.name_in(site.home.pid_file(f"zygote{name}"))
+        (site.home.pool_folder / f"release{name}.conf").touch()
+    for number, release in ((1, "2"), (2, "1")):
+        (process := server_left(site, str(number), port=site.base + number, release=release)).calls(0.0)
+        process.name_in(site.home.pid_file(f"zope{number}"))
+    (site.home.run / "release2.trial").touch()
+    (site.home.run / "release9.trial").touch()
+    await adopt(site.supervisor)
+    assert [each.name for each in site.supervisor.releases] == ["2", "1"]
+    await site.ok("deploy", size="+1")
+    assert site.process(3).spec.release == "1"
+    await site.ok("restart", targets=["servers"])
+    await soon()
+    assert site.releases() == ["3"]
+    assert list(site.home.run.glob("*.trial")) == []
+    await site.end()
+
+
+async def test_while_a_restart_goes_on_its_release_is_known_not_to_have_held_yet(site: FakeSite) -> None:
+    await site.started(2)
+    trials = set()
+    site.machine.boots = lambda server: server.boots(2.0)
+    for fails in (False, True):
+        if fails:
+            site.machine.boots = lambda server: server.fails_after(2.0)
+        restart = site.do("restart", targets=["servers"])
+        while not restart.ended:
+            await asyncio.sleep(0.5)
+            trials |= {path.name for path in site.home.run.glob("*.trial")}
+        assert restart.exit == fails
+        assert list(site.home.run.glob("*.trial")) == []
+    assert trials == {"release2.trial", "release3.trial"}
+    await site.end()
+
+
 async def test_a_zygote_without_servers_is_ended(site: FakeSite) -> None:
     zygote = zygote_left(site, "4")
     zygote.calls(0.0)
@@ -419,17 +459,18 @@ async def test_where_nginx_cannot_be_put_right_that_is_logged_and_it_sends_as_be
     await site.end()
 
 
-async def test_where_the_record_cannot_be_read_the_pool_is_what_runs(
+async def test_where_the_record_cannot_be_read_the_pool_is_what_runs_attached_as_nginx_knows_it(
     site: FakeSite, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await site.started(3)
+    await site.started(4)
+    await site.ok("detach", targets=["4"])
     await site.ok("stop", targets=["2"])
     site.home.pool_record.write_text("{")
     await site.supervisor_dies()
     site.home.pid_file("zope3").unlink()  # a full disk
     await adopt(site.supervisor)
     assert "The pool's record cannot be read" in caplog.text
-    assert site.supervisor.pool.servers == {1: True, 3: True}
+    assert site.supervisor.pool.servers == {1: True, 3: True, 4: False}
     assert {number: site.process(number).accepts for number in (1, 3)} == {1: True, 3: True}
     assert site.home.pool_record.read_text() == "{"
     await site.end()

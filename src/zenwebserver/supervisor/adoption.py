@@ -38,16 +38,16 @@ async def adopt(supervisor: Supervisor) -> None:
     if named or supervisor.storage.serves or supervisor.balancer.serves:
         await _all_called(supervisor, set(named))
     called = await _adopt_callers(supervisor)
-    supervisor.releases.sort(key=lambda release: int(release.name))
+    # The last one bears the next servers: not one whose restart was cut off, or was going back.
+    supervisor.releases.sort(key=lambda release: (not release.on_trial, int(release.name)))
     await supervisor.retire_releases()
     await asyncio.gather(*(_end_silent(each, name) for each, name in named.items() if each.pid not in called))
+    supervisor.membership.adopt()
     if not readable:
-        serving = [number for number, server in supervisor.servers.items() if server.serves]
-        supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
+        supervisor.pool = _what_serves(supervisor)
     _forget_the_dead(supervisor)
     supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
-    supervisor.membership.adopt()
 
 
 async def put_right(supervisor: Supervisor) -> None:
@@ -75,6 +75,12 @@ def _read_record(supervisor: Supervisor) -> bool:
     return True
 
 
+def _what_serves(supervisor: Supervisor) -> Pool:
+    """Attached as nginx knows them."""
+    serving = [(number, server) for number, server in sorted(supervisor.servers.items()) if server.serves]
+    return Pool({number: supervisor.nginx_sends_to(server) is not False for number, server in serving})
+
+
 def _named(supervisor: Supervisor) -> dict[Identity, str]:
     """Servers and zygotes that live, by their pid files."""
     return {
@@ -100,6 +106,9 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
     for path in supervisor.home.pool_folder.glob("release*.conf"):
         name = path.stem.removeprefix("release")
         if NAME_OF_RELEASE.fullmatch(name) and name not in known:
+            path.unlink(missing_ok=True)
+    for path in supervisor.home.run.glob("release*.trial"):
+        if path.stem.removeprefix("release") not in known:
             path.unlink(missing_ok=True)
 
 
