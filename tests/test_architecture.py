@@ -65,7 +65,19 @@ ARROWS_IN_THE_SUPERVISOR: Arrows = {
 # The one file of the worker that others import: what crosses the line, for both its ends.
 LANGUAGE_OF_THE_LINE = f"{OURS}.worker.messages."
 SPEAK_IT = {"line", "parts", "health", "adoption"}  # of the supervisor
-OF_THE_SITE = {"AccessControl", "App", "OFS", "Products", "ZEO", "ZODB", "ZPublisher", "Zope2", "paste", "transaction"}
+OF_THE_SITE = {
+    "AccessControl",
+    "Acquisition",
+    "App",
+    "OFS",
+    "Products",
+    "ZEO",
+    "ZODB",
+    "ZPublisher",
+    "Zope2",
+    "paste",
+    "transaction",
+}
 OF_THE_SITE |= {"waitress", "zope", "Testing"}
 OF_PROCESSES_SOCKETS_AND_CLOCKS = {"asyncio", "multiprocessing", "psutil", "signal", "socket", "subprocess", "time"}
 

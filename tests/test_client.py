@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -243,6 +244,23 @@ def test_what_the_start_of_a_supervisor_comes_to_is_its_last_word(
     with pytest.raises(ZenwebserverError, match="cannot start") as error:
         start_supervisor(home)
     assert words in error.value.detail
+
+
+@pytest.mark.real  # what it starts plays a supervisor
+def test_a_supervisor_that_cannot_start_in_a_home_that_cannot_be_written_says_what_to_do(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    unwritable: set[Path] = set()
+    monkeypatch.setattr(os, "access", lambda path, _: path not in unwritable)
+    with pytest.raises(ZenwebserverError) as error:
+        start_supervisor(home)
+    assert error.value.hint == f"Its log: {home.supervisor_log}"
+    unwritable.add(home.log)
+    with pytest.raises(ZenwebserverError) as error:
+        start_supervisor(home)
+    assert error.value.hint.startswith(f"{home.log} cannot be written: a home holds ")
+    assert error.value.hint.endswith("or set ZENHOME to another folder.")
 
 
 @pytest.mark.parametrize("command", ["status", "upgrade", "threads 1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from zenwebserver.machine.files import make_folder
 
 # A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
+# What cannot be told to nginx, or which it takes for a pattern or a variable (nginx/config.py, settings/datatypes.py).
+IMPOSSIBLE = re.compile(r"""["'`;{}$\\*?\[\]\x00-\x1f\x7f\ud800-\udfff]""")
 # What an `init` that was cut off has left, and what a file system has that is empty.
 AT_ITS_TOP = {"etc", "var", "log", "html", "inituser", "lost+found"}
 
@@ -29,6 +32,12 @@ class Home:
             raise ZenwebserverError(
                 f"The home's path is too long for Unix sockets: {absolute}",
                 hint=f"Set ZENHOME to a path of at most {LONGEST_HOME} bytes.",
+            )
+        if character := IMPOSSIBLE.search(str(absolute)):
+            shown = os.fsencode(absolute).decode(errors="replace")
+            raise ZenwebserverError(
+                f"The home's path holds {character[0]!r}, which nginx or Zope would take for something else: {shown}",
+                hint="Move the home, or set another ZENHOME.",
             )
         if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises
             raise ZenwebserverError(
@@ -114,6 +123,11 @@ class Home:
     @property
     def pool_record(self) -> Path:
         return self.pool_folder / "pool.json"
+
+    @property
+    def accepted_paths(self) -> Path:
+        """What leads into another home, and is meant (supervisor/operations/elsewhere.py)."""
+        return self.pool_folder / "accepted.json"
 
     @property
     def storage_conf(self) -> Path:

@@ -10,6 +10,7 @@ from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
+from zenwebserver.machine.files import current_place
 from zenwebserver.machine.identity import Identity, started_as, working_folder
 from zenwebserver.nginx import pool_file
 
@@ -57,6 +58,16 @@ def supervisor_without_home(home: Home) -> Identity | None:
     if home.etc.is_dir():
         return None
     return next(iter(started_as(["-m", "zenwebserver.supervisor", str(home.path)])), None)
+
+
+def moved_to(supervisor: Identity) -> Path | None:
+    """Where the home of a supervisor is now, by the folder that it has locked (supervisor/lock.py)."""
+    try:
+        opened = list(Path(f"/proc/{supervisor.pid}/fd").iterdir())
+    except OSError:
+        return None
+    places = (place for each in opened if (place := current_place(each)) and place.name == "etc")
+    return next((place.parent for place in places if Home(place.parent).exists()), None)
 
 
 def supervised_by(supervisor: Identity) -> Path | None:

@@ -13,13 +13,16 @@ from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.nginx.config import (
     OWN_VARIABLES,
     PoolServer,
+    can_be_named,
     is_unedited,
     made_for,
     render,
     render_pool,
+    resolver_of,
     shipped_template,
     variables,
 )
+from zenwebserver.nginx.pool_file import addresses
 from zenwebserver.settings.schema import keys
 
 NEW = Capabilities((1, 31, 3), ssl=True, http2=True)
@@ -195,15 +198,6 @@ def test_neither_the_daemon_nor_a_path_outside_the_home_is_set() -> None:
     assert [path for path in paths if not path.startswith("/srv/zope/")] == []
 
 
-@pytest.mark.parametrize("name", ["a$b", "a\nb", "a*", "a[b]", "a?"])
-def test_a_home_whose_path_nginx_would_misread_is_refused(tmp_path: Path, name: str) -> None:
-    home = Home.at(tmp_path / name)
-    settings = settings_of(Home.at(tmp_path))
-    arguments = {"template_name": "t", "settings": settings, "capabilities": NEW, "user": None, "ipv6": True}
-    with pytest.raises(ZenwebserverError, match="home's path"):
-        render(shipped_template(), home=home, pool_conf=home.nginx_pool_conf, **arguments)  # type: ignore[arg-type]
-
-
 # --- The pool ---
 
 
@@ -223,6 +217,32 @@ def test_the_pool_has_its_attached_servers_and_remembers_the_detached_ones() -> 
         "server zope4.example.org:9084 max_fails=0;",
         "server 127.0.0.1:9090 max_fails=0;",
     ]
+
+
+def test_a_pool_that_nginx_asks_for_goes_on_naming_its_servers() -> None:
+    pool = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082, attached=False)]
+    text = render_pool(pool, settings_of(HOME), NEW, name_port=20999)
+    zope, at_start = text.split("upstream zope_at_start {")
+    assert resolver_of(text) == "127.0.0.1:20999"
+    assert "server zope.pool service=http resolve max_fails=0;" in zope
+    assert "127.0.0.1:9081" not in zope
+    assert "server 127.0.0.1:9081 max_fails=0;" in at_start
+    assert "# detached: server 127.0.0.1:9082" in at_start
+    assert addresses(text) == {"127.0.0.1:9081"}, "for whoever reads it"
+
+
+def test_an_nginx_that_cannot_ask_gets_the_servers_alone() -> None:
+    text = render_pool([PoolServer(1, "127.0.0.1", 9081)], settings_of(HOME), OLD)
+    assert resolver_of(text) == ""
+    assert text.count("upstream ") == 1
+    assert addresses(text) == {"127.0.0.1:9081"}
+
+
+def test_a_pool_that_is_too_large_or_elsewhere_cannot_be_asked_for() -> None:
+    pool = [PoolServer(number, "127.0.0.1", 9080 + number) for number in range(1, 101)]
+    assert can_be_named(pool)
+    assert not can_be_named([*pool, PoolServer(101, "127.0.0.1", 9181)])
+    assert not can_be_named([PoolServer(1, "10.0.0.1", 9081)])
 
 
 def test_a_host_that_is_none_never_reaches_the_configuration() -> None:
@@ -274,7 +294,7 @@ MATRIX = {
 def test_nginx_takes_the_configuration_without_a_warning(
     home: Home, binary: Path, capabilities: Capabilities, case: str, ipv6: bool
 ) -> None:
-    odd = Home.at(home.path.parent / "a #{b}; 'c'")  # the settings' own paths allow less
+    odd = Home.at(home.path.parent / "a #b, (c)")  # the settings' own paths allow less
     put(home.etc / "ssl")
     write_configuration(odd, settings_of(home, MATRIX[case]), capabilities, ONE, ipv6=ipv6)
     accepted, words = verify(binary, odd)

@@ -193,6 +193,7 @@ class ServerProcess(CallingProcess):
         )
         self.spec = spec
         self.silent = False
+        self.works_on: list[str] = []  # requests, a thread each; "" for one that is idle
         self.figures = Figures()
 
     def begins(self) -> None:
@@ -280,5 +281,8 @@ class LineCall(FakeCall):
             assert order.server
             assert isinstance(self.process, ZygoteProcess)
             self.process.fork(order.server)
+        elif order.order is OrderName.THREADS and isinstance(self.process, ServerProcess) and self.process.works_on:
+            now = tuple(ThreadNow(f"waitress-{n}", request) for n, request in enumerate(self.process.works_on))
+            asyncio.get_running_loop().call_soon(self.hear, dataclasses.replace(self.standing, threads=now))
         else:
             super().obey(order, listener)

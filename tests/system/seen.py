@@ -14,9 +14,12 @@ def pids(site: Site, *names: str) -> dict[str, int]:
     return {name: site.pid(name) for name in names}
 
 
-def stored(site: Site) -> dict[str, int]:
+def stored(site: Site, *, port: int = 0) -> dict[str, int]:
     """Every id that the site has stored, and how often."""
-    return {ident: int(count) for ident, count in (line.split() for line in site.get("/counts").text.splitlines())}
+    return {
+        ident: int(count)
+        for ident, count in (line.split() for line in site.get("/counts", port=port).text.splitlines())
+    }
 
 
 def made(site: Site) -> dict[str, int]:

@@ -46,6 +46,7 @@ def test_a_site_root_whose_class_is_missing_is_told_and_not_served(site: Site) -
         assert ran.code == 1
         assert said + "Does the setting `python` name the environment" in ran.err, ran
         assert "Traceback" not in ran.err
+        assert ran.err.count(said) == 1
     assert ran.out.startswith("http://")
     wait_until(lambda: not site.processes(), "nothing runs")
 

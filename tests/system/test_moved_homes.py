@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,3 +102,78 @@ def test_a_copy_with_hard_links_has_the_originals_sockets_and_does_not_ask_them(
     assert json.loads(running.ok("status", "--json").out)["home"] == str(running.home)
     assert server_pids(running) == before
     shutil.rmtree(other.home)
+
+
+def make_absolute(site: Site) -> None:
+    """As earlier versions of `init` made it."""
+    conf = site.home / "etc" / "zope.conf"
+    conf.write_text(conf.read_text().replace("$(ZENHOME)", str(site.home)))
+
+
+def test_an_earlier_versions_home_works_where_it_is_and_its_copy_is_told_where_it_leads(
+    site: Site, other: Site
+) -> None:
+    make_absolute(site)
+    site.ok("start")
+    subprocess.run(["cp", "-a", site.home, other.home], check=True)
+    configure(other, httpPort=other.port, serverBasePort=other.base)
+    conf = other.home / "etc" / "zope.conf"
+    line = 1 + conf.read_text()[: conf.read_text().index("%define INSTANCE")].count("\n")
+    said = f"zenwebserver: {conf}, line {line}: {site.home} leads into another home, {site.home}\n"
+    for command in ("start", "run", "configure"):
+        ran = other.run(command)
+        assert ran.code == 2
+        assert said in ran.err
+    meant = other.run("start", "--force")
+    assert meant.code == 1
+    assert "Storage did not start" in meant.err, "the original has its Data.fs open"
+    site.ok("stop")
+    assert "Storage did not start" not in other.ok("start").out, "that it is meant was remembered"
+    other.ok("stop")
+    wait_until(lambda: not site.processes(), "nothing runs")
+
+    former = site.home
+    site.home = former.rename(former.with_name(f"{former.name}-b"))
+    site.environment["ZENHOME"] = str(site.home)
+    ran = site.run("start")
+    assert ran.code == 2
+    assert f"line {line}: {former} leads to where this home was before" in ran.err
+    conf = site.home / "etc" / "zope.conf"
+    conf.write_text(conf.read_text().replace(str(former), "$(ZENHOME)"))
+    site.ok("start")
+    assert site.get("/").status == 200
+    assert not former.exists()
+
+
+def test_a_home_that_is_moved_away_while_it_runs_is_told_of_at_both_places(running: Site, other: Site) -> None:
+    site, former = running, running.home
+    nginx, supervisor = site.pid("nginx"), site.pid("supervisor")
+    moved = former.rename(other.home)
+    try:
+        ran = site.run("status")
+        assert ran.out == f"program running; pid={nginx}\n"
+        assert (
+            f"{former} was moved to {moved}, and its supervisor, pid {supervisor}, still runs what is in it" in ran.err
+        )
+        assert f"ZENHOME={moved} zenwebserver stop" in ran.err
+        for command in ("start", "stop", "configure"):
+            assert f"{former} was moved to {moved}" in site.run(command).err
+        with at(site, moved):
+            ran = site.run("status")
+            assert ran.out == f"program running; pid={nginx}\n"
+            assert f"This home was moved here from {former} while it ran" in ran.err
+            assert site.run("start").code == 1
+            os.kill(site.pid("zope1"), signal.SIGKILL)
+            os.kill(nginx, signal.SIGKILL)
+            wait_until(lambda: "Load balancer did not come back" in site.log(), "nginx was to come back")
+            wait_until(lambda: "Server 1 did not come back" in site.log(), "so was the server")
+            assert f"{former} was moved to {moved}" in site.log()
+            assert not former.exists(), "nothing was made at the former place"
+            site.ok("stop")
+            site.ok("start")
+            assert site.get("/").status == 200
+            assert site.run("status").err == ""
+            site.ok("stop")
+        assert not former.exists()
+    finally:
+        moved.rename(former)

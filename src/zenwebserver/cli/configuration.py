@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zenwebserver.cli.verbs import do, need_home, verb
+from zenwebserver.cli.verbs import do, force_option, need_home, prepare, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 
@@ -35,10 +35,11 @@ def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: 
 
 
 @verb("configure")
-def configure(client: Client, *, verbose: bool) -> Exit:
+@force_option
+def configure(client: Client, *, verbose: bool, force: bool) -> Exit:
     """Write etc/nginx.conf from the template and the settings, once nginx has verified it."""
     del verbose
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "configure", verbose=True)
 
 

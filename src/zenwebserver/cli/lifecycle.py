@@ -6,7 +6,7 @@ import click
 
 from zenwebserver.cli import output
 from zenwebserver.cli.condition import condition
-from zenwebserver.cli.verbs import cli, do, need_home, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, force_option, need_home, prepare, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets
@@ -14,9 +14,10 @@ from zenwebserver.pool import Pool, load, parse_targets
 
 @verb("start")
 @targets_argument
-def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def start(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Start storage, servers and load balancer; returns when they answer."""
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "start", verbose=verbose, targets=targets)
 
 
@@ -37,10 +38,11 @@ def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 
 @verb("restart")
 @targets_argument
-def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def restart(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Exchange the load balancer, then each server in turn, without a failed request."""
     del verbose
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "restart", verbose=True, targets=targets)
 
 
@@ -51,7 +53,7 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     """Show what runs; the exit code is 0 when all that is asked for does."""
     state = client.status()
     if state is None:
-        state = client.left_behind()
+        state = client.status_elsewhere() or client.left_behind()
         if error := client.homelessness():
             output.show_error(error)
         elif client.is_supervised():
@@ -60,6 +62,8 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
         elif not client.home.exists():
             output.show_error(client.home.missing(client.whence))
+    elif error := client.displacement(state):
+        output.show_error(error)
     if as_json:
         output.show_json(state)
         return Exit.DONE if condition(state).complete else Exit.FAILED

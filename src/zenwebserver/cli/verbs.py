@@ -76,6 +76,16 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
 targets_argument = click.argument("targets", nargs=-1)
 
 
+force_option = click.option("--force", is_flag=True, help="Also where files of the home lead into another one.")
+
+
+def prepare(client: Client, *, force: bool) -> None:
+    """What works in a home needs one; with `force`, what leads into another is meant. Raises ZenwebserverError."""
+    need_home(client)
+    if force and do(client, "accept", verbose=False) is not Exit.DONE:
+        sys.exit(Exit.FAILED)
+
+
 def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
     """Have it done, show how it goes, return its exit code."""
     return output.close(output.follow(client.operate(name, **what), verbose=verbose))

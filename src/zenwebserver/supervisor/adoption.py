@@ -45,6 +45,7 @@ async def adopt(supervisor: Supervisor) -> None:
         serving = [number for number, server in supervisor.servers.items() if server.serves]
         supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
     _forget_the_dead(supervisor)
+    supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
     supervisor.membership.adopt()
 

@@ -7,7 +7,7 @@ import logging
 import signal
 from dataclasses import dataclass
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts.server import Server
@@ -108,6 +108,6 @@ class Health:
         except (ZenwebserverError, OSError) as error:
             self._not_before[server.number] = asyncio.get_running_loop().time() + TRY_AGAIN_SECONDS
             how = "; its former process goes on" if server.serves and server.worker is worker else ""
-            logger.error("%s could not be replaced: %s%s", server.title, error, how)
+            logger.error("%s could not be replaced: %s%s", server.title, told(error), how)
         else:
             server.settle()

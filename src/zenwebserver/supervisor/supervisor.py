@@ -33,6 +33,9 @@ from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
+# Seconds. A reload closes each visitor's HTTP/2 connection; a browser survives one, but not always two at once.
+RELOAD_PAUSE_WITH_TLS = 5.0
+
 
 class Supervisor:
     """What runs in one home. Operations change it, one at a time (`changes`)."""
@@ -71,6 +74,7 @@ class Supervisor:
         self.balancer.binary = published.nginx_binary(settings)
         self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
         self.balancer.leaving.drain_timeout = settings.drain_timeout
+        self.balancer.reload_pause = RELOAD_PAUSE_WITH_TLS if settings.use_ssl else 0.0
         self.reception.drain_timeout = settings.drain_timeout
         for server in self.servers.values():
             self._set_up(server)
@@ -280,6 +284,7 @@ class Supervisor:
     def let_go(self) -> None:
         """Another supervisor adopts what runs: nothing that is listened on is held open here."""
         self.switchboard.close()
+        self.balancer.names.close()
         for server in self.servers.values():
             server.let_go()
 

@@ -13,8 +13,10 @@ from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line import site_python
 from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.membership import NotPublished
+from zenwebserver.supervisor.operations import elsewhere
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
@@ -25,10 +27,15 @@ from zenwebserver.supervisor.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 
-def prepare(supervisor: Supervisor) -> None:
-    """The settings as they are now, and the record of the pool. Raises UsageError where no home was made."""
+def prepare(supervisor: Supervisor, *, anywhere: bool = False) -> None:
+    """The settings as they are now, and the record of the pool.
+
+    Raises UsageError where no home was made, or where it leads into another one, unless `anywhere`.
+    """
     if not supervisor.home.exists():
         raise supervisor.home.missing()
+    if not anywhere:
+        elsewhere.refuse(supervisor.home)
     supervisor.home.make_folders()
     refresh_shipped_files(supervisor.home)
     supervisor.read_settings()
@@ -77,6 +84,7 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
             report.note("Storage runs already")
         return False
     if supervisor.write_storage_conf():
+        await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
         with report.step("Starting Storage"):
             await supervisor.storage.start()
         return True
@@ -97,6 +105,7 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
     await supervisor.retire_releases()
     if supervisor.releases and not anew:
         return supervisor.releases[-1]
+    await site_python.check(supervisor.home, supervisor.settings.python)
     try:
         with report.step("Loading the site"):
             release = await supervisor.new_release()
@@ -253,9 +262,8 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
-    said = error if isinstance(error, ZenwebserverError) else ZenwebserverError(told(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {said.message}",
-        hint=said.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=said.detail,
+        f"{server.title} did not come up: {told(error)}",
+        hint=getattr(error, "hint", "") or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=getattr(error, "detail", ""),
     )

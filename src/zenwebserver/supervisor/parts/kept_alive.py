@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.parts.deaths import TOO_MANY, Deaths
 from zenwebserver.supervisor.parts.state import COMES_BACK, MAY_BECOME, RESTS, SERVES, State
@@ -75,11 +75,11 @@ class KeptAlive(ABC):
             await self._boot()
         except BaseException as error:
             if came_back:
-                self._goes_down(str(error))
+                self._goes_down(told(error))
                 self._recover(self._revive())
             else:
                 self._clear()
-                self._become(State.STOPPED, str(error))
+                self._become(State.STOPPED, told(error))
             raise
 
     @abstractmethod
@@ -145,8 +145,8 @@ class KeptAlive(ABC):
             try:
                 await self._boot()
             except (ZenwebserverError, OSError) as error:
-                self.reason = str(error)
-                logger.error("%s did not come back: %s\n%s", self.title, error, getattr(error, "detail", ""))
+                self.reason = told(error)
+                logger.error("%s did not come back: %s\n%s", self.title, self.reason, getattr(error, "detail", ""))
             except Exception as error:
                 self.reason = f"{type(error).__name__}: {error}"
                 logger.exception("%s did not come back, by a defect of zenwebserver", self.title)
