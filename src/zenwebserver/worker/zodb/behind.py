@@ -2,8 +2,8 @@
 
 ZEO's client refuses to ("Server behind client"), until somebody else has committed. FileStorage, killed in a commit,
 counts what it then throws away as its last transaction, until it is started once more (read_index in FileStorage.py);
-a server that starts meanwhile believes it. So it is too with a Data.fs that was put back under running servers, and with
-ZEO before 5.4 and ZEO_MTACCEPTOR, which announces a transaction before its last byte is written; others do it after.
+a server that starts meanwhile believes it. So it is too with a Data.fs that was put back under running servers, and
+with ZEO before 5.4 and ZEO_MTACCEPTOR, which announces a transaction before its last byte is written, as no other does.
 """
 
 from __future__ import annotations
