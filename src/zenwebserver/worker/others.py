@@ -11,7 +11,7 @@ def serve_storage(conf: str) -> None:
     """Be the ZEO server that `conf` describes, to its end."""
     from ZEO.runzeo import main
 
-    guard_storage()
+    guard_storage()  # before Data.fs is opened
     main(["-C", conf])
 
 
