@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,6 +93,11 @@ class Home:
     @property
     def storage_conf(self) -> Path:
         return self.pool_folder / "storage.conf"
+
+    @property
+    def storage_mark(self) -> str:
+        """What the command of this home's storage has in it, and no other."""
+        return f'"storage": {json.dumps(str(self.storage_conf))}'
 
     def server_conf(self, name: str) -> Path:
         """The generated zope.conf of server `name` ("1", "2", "debug" …)."""

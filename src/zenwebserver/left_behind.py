@@ -9,7 +9,7 @@ from typing import Any
 from zenwebserver import pool
 from zenwebserver.home import Home
 from zenwebserver.machine import ports
-from zenwebserver.machine.identity import Identity, started_as
+from zenwebserver.machine.identity import Identity, started_as, started_with
 
 
 def parts(home: Home) -> dict[str, Any]:
@@ -29,9 +29,10 @@ def parts(home: Home) -> dict[str, Any]:
     return {
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
-            "pid": _pid(home.pid_file("storage")),
+            "pid": _storage_pid(home),
             "reason": "",
             "socket": str(home.storage_socket),
+            "missing": False,
         },
         "servers": servers,
     }
@@ -47,6 +48,13 @@ def supervisor_without_home(home: Home) -> Identity | None:
 def _pid(pid_file: Path) -> int | None:
     identity = Identity.read(pid_file)
     return identity.pid if identity else None
+
+
+def _storage_pid(home: Home) -> int | None:
+    """By its command, where its pid file is lost: whoever stops the site ends it, too."""
+    if (named := _pid(home.pid_file("storage"))) or not home.path.is_dir():
+        return named
+    return next((found.pid for found in started_with(home.storage_mark, home.path.stat().st_uid)), None)
 
 
 def _listening(pid: int | None) -> dict[str, Any]:

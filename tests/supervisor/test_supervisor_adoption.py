@@ -511,14 +511,3 @@ async def test_pid_files_of_the_dead_are_removed(site: FakeSite) -> None:
     assert named(site) == ["storage", "zope1", "zygote1"]
     assert site.server(2).state is State.STOPPED
     await site.end()
-
-
-async def test_a_storage_that_died_is_stopped_until_it_is_started(site: FakeSite) -> None:
-    await site.started(1)
-    await site.supervisor_dies()
-    site.machine.storages[-1].die()
-    await adopt(site.supervisor)
-    assert site.supervisor.storage.rests
-    await site.ok("start")
-    assert site.supervisor.storage.serves
-    await site.end()

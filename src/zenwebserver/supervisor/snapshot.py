@@ -22,7 +22,11 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "change": supervisor.changes.current,
         "url": f"{supervisor.settings.url()}/",
         "loadbalancer": {**_part(balancer), "ports": ports.listened(balancer.pid) if balancer.pid else []},
-        "storage": {**_part(storage), "socket": str(supervisor.home.storage_socket)},
+        "storage": {
+            **_part(storage),
+            "socket": str(supervisor.home.storage_socket),
+            "missing": storage_is_missing(supervisor),
+        },
         "servers": [
             {**_server(server), "deployed": number in deployed, "attached": deployed.get(number, False)}
             for number, server in sorted(supervisor.servers.items())
@@ -32,6 +36,12 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
             for each in supervisor.releases
         ],
     }
+
+
+def storage_is_missing(supervisor: Supervisor) -> bool:
+    """Servers run that are of no use without it."""
+    storage = supervisor.storage
+    return storage.needed and not storage.serves and any(server.wanted for server in supervisor.servers.values())
 
 
 def _server(server: Server) -> dict[str, Any]:

@@ -41,13 +41,13 @@ class Supervisor:
         self.settings: Settings = parse("", home.path)
         self.pool = Pool()
         self.servers: dict[int, Server] = {}
-        self.storage = Storage(home, tasks)
         self.balancer = LoadBalancer(home, tasks)
         self.published = Published(home, self.balancer)
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
         self.reception = Reception()
+        self.storage = Storage(home, self.reception, tasks)
         self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
         self.ended: Callable[[], None] = lambda: None  # told when something has ended; perhaps all has
@@ -130,6 +130,7 @@ class Supervisor:
     def write_storage_conf(self) -> bool:
         """Make etc/zope/storage.conf. Returns whether the site needs a storage of ours."""
         site = zope_conf.read(self.home.zope_conf)
+        self.storage.needed = bool(site.shared_storages)
         if not site.shared_storages:
             return False
         for data_file in site.data_files:

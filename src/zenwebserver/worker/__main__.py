@@ -32,12 +32,10 @@ def load_package() -> None:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # stacks into the log, even where Python itself is stuck
     load_package()
-    from zenwebserver_worker import others, server, zygote  # type: ignore[import-not-found]
+    from zenwebserver_worker import check, server, storage, zygote  # type: ignore[import-not-found]
 
     what = json.loads(sys.argv[1])
-    if "storage" in what:
-        others.serve_storage(what["storage"])
-    elif "check" in what:
-        others.check_configuration(what["check"])
+    if "check" in what:
+        check.check_configuration(what["check"])
     else:
-        sys.exit((zygote if "zygote" in what else server).main(sys.argv[1]))
+        sys.exit((storage if "storage" in what else zygote if "zygote" in what else server).main(sys.argv[1]))

@@ -72,9 +72,7 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
         report.note("Storage is not needed: the site's own configuration uses a shared one")
         return
     with report.step("Restarting Storage"):
-        if not supervisor.storage.rests:
-            await supervisor.storage.stop()
-        await supervisor.storage.start()
+        await supervisor.storage.restart()
 
 
 async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
