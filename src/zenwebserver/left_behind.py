@@ -32,7 +32,7 @@ def parts(home: Home) -> dict[str, Any]:
             "pid": _storage_pid(home),
             "reason": "",
             "socket": str(home.storage_socket),
-            "missing": False,
+            "needed": home.storage_conf.exists(),
         },
         "servers": servers,
     }

@@ -81,12 +81,12 @@ async def test_what_cannot_start_is_tried_for_ever_with_pauses_that_grow_to_30_s
 async def test_while_it_is_away_the_reason_can_be_seen(site: FakeSite) -> None:
     await site.started(1)
     found = snapshot(site.supervisor)["storage"]
-    assert (found["state"], found["reason"], found["missing"]) == ("running", "", False)
+    assert (found["state"], found["reason"], found["needed"]) == ("running", "", True)
     site.machine.storage_works = False
     newest(site).die()
     await asyncio.sleep(5)
     found = snapshot(site.supervisor)["storage"]
-    assert (found["state"], found["pid"], found["missing"]) == ("reviving", None, True)
+    assert (found["state"], found["pid"], found["needed"]) == ("reviving", None, True)
     assert found["reason"] == "it ended with exit code 1"
     site.machine.storage_fails = LOCKED
     await asyncio.sleep(10)
@@ -94,18 +94,21 @@ async def test_while_it_is_away_the_reason_can_be_seen(site: FakeSite) -> None:
     site.machine.storage_works = True
     await asyncio.sleep(30)
     found = snapshot(site.supervisor)["storage"]
-    assert (found["state"], found["reason"], found["missing"]) == ("running", "", False)
+    assert (found["state"], found["reason"], found["needed"]) == ("running", "", True)
     await site.end()
 
 
-async def test_it_is_not_missing_where_nothing_needs_it(site: FakeSite) -> None:
+async def test_it_is_not_needed_where_the_site_has_its_own(site: FakeSite) -> None:
     await site.started(1)
-    await site.ok("stop", targets=["servers"])
-    await site.ok("stop", targets=["storage"])
-    assert not snapshot(site.supervisor)["storage"]["missing"]
+    assert snapshot(site.supervisor)["storage"]["needed"]
+    await site.ok("stop")
+    lines = site.home.zope_conf.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if "<filestorage" in line or "<blobstorage" in line)
+    last = max(number for number, line in enumerate(lines) if "</filestorage" in line or "</blobstorage" in line)
+    lines[first : last + 1] = ["<zeoclient>", "server 127.0.0.1:1", "</zeoclient>"]
+    site.home.zope_conf.write_text("\n".join(lines))
     await site.ok("start")
-    await site.ok("stop", targets=["storage"])
-    assert snapshot(site.supervisor)["storage"]["missing"], "it was stopped under servers that run"
+    assert not snapshot(site.supervisor)["storage"]["needed"]
     await site.end()
 
 

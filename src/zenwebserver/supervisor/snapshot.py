@@ -25,7 +25,7 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "storage": {
             **_part(storage),
             "socket": str(supervisor.home.storage_socket),
-            "missing": storage_is_missing(supervisor),
+            "needed": storage.needed,
         },
         "servers": [
             {**_server(server), "deployed": number in deployed, "attached": deployed.get(number, False)}
@@ -36,12 +36,6 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
             for each in supervisor.releases
         ],
     }
-
-
-def storage_is_missing(supervisor: Supervisor) -> bool:
-    """Servers run that are of no use without it."""
-    storage = supervisor.storage
-    return storage.needed and not storage.serves and any(server.wanted for server in supervisor.servers.values())
 
 
 def _server(server: Server) -> dict[str, Any]:
