@@ -124,6 +124,7 @@ class ServerSpec:
     warmup_paths: tuple[str, ...] = ()
     base: str = "http://localhost:80"  # the site's address as visitors know it
     root: str = ""  # the object that visitors see as the root
+    error_page: str = ""  # the file that browsers are answered with where storage is away
     version: int = VERSION
 
 

@@ -28,6 +28,7 @@ def server_spec(home: Home, settings: Settings, name: str, *, release: str, toke
         warmup_paths=tuple(settings.warmup_paths) if warm_up else (),
         base=settings.url(),
         root=settings.site_root,
+        error_page=str(home.error_page),
     )
 
 
@@ -38,7 +39,13 @@ def server_arguments(settings: Settings, spec: ServerSpec) -> list[str]:
 
 def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: int) -> list[str]:
     """The command of a server in the foreground; whoever runs it adds the listening socket's descriptor."""
-    spec = ServerSpec(server=name, zope_ini=str(home.zope_ini), zope_conf=str(home.server_conf(name)), threads=threads)
+    spec = ServerSpec(
+        server=name,
+        zope_ini=str(home.zope_ini),
+        zope_conf=str(home.server_conf(name)),
+        threads=threads,
+        error_page=str(home.error_page),
+    )
     return server_arguments(settings, spec)
 
 
