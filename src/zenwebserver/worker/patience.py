@@ -75,17 +75,17 @@ class Client:
         if self.left < LOOK_AGAIN_SECONDS and not self.storage.is_connected():
             self._poll_every(CONNECT_POLL_SECONDS)
             self._request.away = True
-            raise StorageAway(f"storage {self.storage.getName()} is away")
+            raise StorageAway(f"storage {self.storage.__name__} is away")
 
     def _has_gone(self) -> None:
         if self._away_since is None:
             self._away_since = time.monotonic()
             self._poll_every(0.0)
-            logger.warning("Storage %s is away", self.storage.getName())
+            logger.warning("Storage %s is away", self.storage.__name__)
 
     def _is_back(self) -> None:
         self._away_since = None
-        logger.info("Storage %s is back", self.storage.getName())
+        logger.info("Storage %s is back", self.storage.__name__)
 
     def _poll_every(self, seconds: float) -> None:
         client = self._server.client
@@ -203,4 +203,4 @@ def client_storages(storage: Any) -> Iterator[Any]:
             yield each
             continue
         content = getattr(each, "__dict__", {})
-        found += [content.get(name) for name in ("base", "changes", "_storage", "_DemoStorage__base", "storage")]
+        found += [content.get(name) for name in ("base", "changes", "_storage", "storage")]

@@ -150,7 +150,8 @@ class KeptAlive(ABC):
                 await self._boot()
             except (ZenwebserverError, OSError) as error:
                 self.reason = reason_of(error)
-                logger.error("%s did not come back: %s\n%s", self.title, self.reason, getattr(error, "detail", ""))
+                more = "\n".join(filter(None, (getattr(error, "hint", ""), getattr(error, "detail", ""))))
+                logger.error("%s did not come back: %s\n%s", self.title, self.reason, more)
             except Exception as error:
                 self.reason = f"{type(error).__name__}: {error}"
                 logger.exception("%s did not come back, by a defect of zenwebserver", self.title)
