@@ -18,11 +18,12 @@ OURS = "zenwebserver"
 Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
-    "cli": {"client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "__main__": {"cli"},
+    "cli": {"__main__", "client", "errors", "home", "machine", "pool", "takeover", "package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "home": {"errors", "machine"},
-    "left_behind": {"home", "machine", "pool"},
+    "left_behind": {"errors", "home", "machine", "nginx", "pool"},
     "machine": {"errors"},
     "nginx": {"errors", "home", "settings"},
     "pool": {"errors", "machine"},
@@ -37,7 +38,7 @@ ARROWS: Arrows = {
 ARROWS_IN_THE_SUPERVISOR: Arrows = {
     "line": {"tasks"},
     "parts": {"line", "tasks"},
-    "operations": {"line", "parts", "published", "report", "supervisor"},
+    "operations": {"line", "membership", "parts", "published", "report", "supervisor"},
     "adoption": {"line", "parts", "supervisor"},
     "api": {"changes", "operations", "report", "snapshot", "supervisor"},
     "changes": set(),
@@ -48,12 +49,13 @@ ARROWS_IN_THE_SUPERVISOR: Arrows = {
     "health": {"line", "parts", "supervisor"},
     "lock": set(),
     "log": set(),
+    "membership": {"published"},
     "published": {"line", "parts"},
     "report": set(),
     "snapshot": {"parts", "supervisor"},
     "starter": set(),
     "succession": {"lock", "starter"},
-    "supervisor": {"changes", "line", "parts", "published", "tasks"},
+    "supervisor": {"changes", "line", "membership", "parts", "published", "tasks"},
     "tasks": set(),
     "whereabouts": {"control_socket", "lock", "supervisor"},
     "__main__": {"daemon", "starter"},

@@ -17,7 +17,7 @@ import pytest
 
 from zenwebserver import client as clients
 from zenwebserver.cli.main import main
-from zenwebserver.client import Client, start_supervisor
+from zenwebserver.client import Client, CutOff, start_supervisor
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
@@ -108,9 +108,43 @@ def test_where_it_goes_in_the_middle_that_is_said_and_nothing_is_asked_twice(
 ) -> None:
     head = HEAD.replace("Connection: close", "Transfer-Encoding: chunked")
     asked = answers(head + '10\r\n{"begin": "one"}\r\n')
-    with pytest.raises(ZenwebserverError, match="went away: it ended"):
+    with pytest.raises(CutOff, match="it ended"):
         list(Client(home).operate("deploy", size="+1"))
     assert len(asked) == 1
+
+
+CHUNKED = HEAD.replace("Connection: close", "Transfer-Encoding: chunked")
+BEGUN = '{"begin": "Deploying Server 3"}\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "during"),
+    [
+        (CHUNKED + f"{len(BEGUN):x}\r\n{BEGUN}\r\n", " during: Deploying Server 3 (it ended)"),
+        (CHUNKED + f"{len(BEGUN):x}\r\n{BEGUN}\r\n0\r\n\r\n", " during: Deploying Server 3"),
+        (HEAD + BEGUN, " during: Deploying Server 3"),
+        (HEAD + BEGUN + '{"end": "Depl', " during: Deploying Server 3 (it ended)"),
+        (HEAD + BEGUN + '{"end": "Deploying Server 3", "ok": true}\n', " before it said how it ended"),
+    ],
+)
+def test_a_command_whose_answer_is_cut_says_what_was_under_way_and_that_its_end_is_unknown(
+    home: Home,
+    answers: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    answer: str,
+    during: str,
+) -> None:
+    monkeypatch.setenv("ZENHOME", str(home.path))
+    monkeypatch.setattr(sys, "argv", ["zenwebserver", "deploy", "+1"])
+    answers(answer)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == (
+        f"zenwebserver: The supervisor went away{during}\n"
+        "How that ended is not known; what runs goes on. To see how it stands: zenwebserver status\n"
+    )
 
 
 def test_nobody_is_asked_for_ever(home: Home, answers: Callable[..., list[str]]) -> None:

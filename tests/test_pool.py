@@ -19,8 +19,10 @@ def test_it_grows_into_the_lowest_free_numbers_and_keeps_what_is_detached() -> N
     assert Pool().grown(2).attached == (1, 2)
 
 
-def test_it_shrinks_from_the_highest_number() -> None:
-    assert THREE.shrunk(2) == Pool({1: True, 2: False})
+def test_it_shrinks_by_the_detached_ones_first_and_from_the_highest_number() -> None:
+    assert THREE.shrunk(2) == Pool({1: True, 4: True})
+    assert THREE.shrunk(1) == Pool({1: True})
+    assert Pool({1: False, 2: True, 3: False}).shrunk(2) == Pool({1: False, 2: True})
     assert THREE.shrunk(9) == THREE
 
 

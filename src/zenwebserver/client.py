@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver import left_behind
-from zenwebserver.errors import Exit, ZenwebserverError
+from zenwebserver.errors import Exit, ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
 
@@ -127,7 +127,7 @@ class Client:
         )
 
     def operate(self, name: str, **what: Any) -> Iterator[dict[str, Any]]:
-        """Have the supervisor do it, and yield its events. Raises ZenwebserverError."""
+        """Have the supervisor do it, and yield its events. Raises CutOff, ZenwebserverError."""
         return self._post(f"/operations/{name}", what)
 
     def session(self, kind: str) -> Iterator[dict[str, Any]]:
@@ -149,7 +149,7 @@ class Client:
         )
 
     def _post_once(self, path: str, what: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, ZenwebserverError."""
+        """Raises _NotBegun, CutOff, ZenwebserverError."""
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
@@ -162,7 +162,7 @@ class Client:
                 yield from self._events(answer)
 
     def _events(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, ZenwebserverError."""
+        """Raises _NotBegun, CutOff, ZenwebserverError."""
         if answer.status == http.client.SERVICE_UNAVAILABLE:
             raise _NotBegun("it ends")
         if answer.status != http.client.OK:
@@ -175,11 +175,8 @@ class Client:
                 if event.get("again"):
                     raise _NotBegun(str(event["error"]))
                 yield event
-        except (OSError, http.client.HTTPException) as error:
-            raise ZenwebserverError(
-                f"The supervisor went away: {error if isinstance(error, OSError) else 'it ended'}",
-                hint=f"What runs goes on. `zenwebserver start` takes it over. Its log: {self.home.supervisor_log}",
-            ) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a line that is cut
+            raise CutOff(told(error) if isinstance(error, OSError) else "it ended") from error
         if not begun:
             raise _NotBegun("it ends")
 
@@ -216,6 +213,10 @@ class Client:
                 return False
             time.sleep(LOOK_AGAIN_SECONDS)
         return True
+
+
+class CutOff(Exception):
+    """The supervisor went away in the middle of what it was asked: how that ended is not known."""
 
 
 class _NotBegun(Exception):

@@ -36,3 +36,9 @@ class UsageError(ZenwebserverError):
 
 class NeedsConsent(UsageError):
     """Refused unless the admin says so; on a terminal, the admin is asked."""
+
+
+def told(error: OSError) -> str:
+    """What the machine refused, without its number: the file, where there is one, and the reason."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason

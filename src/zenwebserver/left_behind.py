@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zenwebserver import pool
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine import ports
+from zenwebserver.machine import files, ports
 from zenwebserver.machine.identity import Identity, started_as, started_with
+from zenwebserver.nginx import pool_file
 
 
 def parts(home: Home) -> dict[str, Any]:
@@ -26,6 +28,10 @@ def parts(home: Home) -> dict[str, Any]:
         for number in deployed.numbers
     ]
     balancer = _listening(_nginx_pid(home))
+    told = _told(home) if balancer["pid"] else frozenset()
+    for server in servers:
+        addresses = server["ports"]
+        server["nginx_sends"] = bool(told.intersection(addresses)) if told is not None and addresses else None
     return {
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
@@ -36,6 +42,14 @@ def parts(home: Home) -> dict[str, Any]:
         },
         "servers": servers,
     }
+
+
+def _told(home: Home) -> frozenset[str] | None:
+    """Where nginx sends visitors, by its own file."""
+    try:
+        return pool_file.addresses(files.read_text(home.nginx_pool_conf))
+    except (OSError, ZenwebserverError):
+        return None
 
 
 def supervisor_without_home(home: Home) -> Identity | None:

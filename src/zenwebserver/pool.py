@@ -42,8 +42,9 @@ class Pool:
         return Pool(servers)
 
     def shrunk(self, size: int) -> Pool:
-        """At most `size` servers; the highest numbers go first."""
-        return Pool({number: self.servers[number] for number in self.numbers[:size]})
+        """At most `size` servers; detached ones go first, and of those that are alike the highest numbers."""
+        kept = sorted(self.servers, key=lambda number: (not self.servers[number], number))[:size]
+        return Pool({number: self.servers[number] for number in sorted(kept)})
 
     def with_attached(self, numbers: Iterable[int], attached: bool) -> Pool:
         return Pool({**self.servers, **dict.fromkeys(numbers, attached)})
@@ -97,8 +98,23 @@ def _attached(name: str, server: object) -> bool:
 
 
 def save(record: Path, pool: Pool) -> None:
+    """The one before it is kept as `pool.json.prev`. Raises OSError."""
     servers = {str(number): {"attached": pool.servers[number]} for number in pool.numbers}
-    files.replace(record, json.dumps({"servers": servers}, indent=2) + "\n")
+    files.replace(record, json.dumps({"servers": servers}, indent=2) + "\n", keep_previous=True)
+
+
+def put_back(record: Path, former: Pool) -> None:
+    """Save `former`, which was the record before the last `save`. Raises OSError.
+
+    A full disk has no room for it, but still for the file that was kept.
+    """
+    try:
+        save(record, former)
+    except OSError:
+        previous = files.previous(record)
+        if not previous.exists() or load(previous) != former:
+            raise
+        previous.replace(record)
 
 
 def wanted_size(word: str, present: int) -> int:

@@ -13,7 +13,7 @@ from fake_site import FakeSite
 from fakes import soon
 
 from zenwebserver.machine.identity import Identity
-from zenwebserver.supervisor.adoption import CALL_SECONDS, END_SECONDS, adopt
+from zenwebserver.supervisor.adoption import CALL_SECONDS, END_SECONDS, adopt, put_right
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.worker.messages import OrderName, ServerSpec, WorkerState, ZygoteSpec
 
@@ -311,6 +311,92 @@ async def test_a_server_that_is_not_in_the_record_serves_on_until_the_next_chang
     await soon()
     assert list(site.supervisor.servers) == [1]
     assert not any(process.running for number in (2, 3) for process in site.processes(number))
+    await site.end()
+
+
+@pytest.mark.parametrize("change", ["deploy", "detach", "attach"])
+async def test_a_change_that_was_cut_off_after_it_was_recorded_is_told_to_nginx(site: FakeSite, change: str) -> None:
+    await site.started(2)
+    if change == "attach":
+        await site.ok("detach", targets=["2"])
+    text = site.home.nginx_pool_conf.read_text()
+    what = {"size": "1"} if change == "deploy" else {"targets": ["2"]}
+    await site.ok(change, **what)
+    record = site.home.pool_record.read_text()
+    await site.ok("deploy", size="2")
+    await site.ok("attach" if change == "detach" else "detach", targets=["2"])  # as before
+    if change == "deploy":
+        await site.ok("attach", targets=["2"])
+    assert site.home.nginx_pool_conf.read_text() == text
+    site.home.pool_record.write_text(record)  # so it is killed
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    assert site.nginx_knows(2) == (change != "attach")
+    reloads = site.balancer.reloads
+    await put_right(site.supervisor)
+    assert site.balancer.reloads == reloads + 1
+    await soon()
+    assert site.nginx_knows(2) == (change == "attach")
+    assert site.nginx_knows(1)
+    await site.ok("start")
+    await soon()
+    assert list(site.supervisor.servers) == ([1] if change == "deploy" else [1, 2])
+    await site.end()
+
+
+async def test_a_stop_that_was_cut_off_while_nginx_finished_leaves_a_server_that_visitors_reach(site: FakeSite) -> None:
+    await site.started(2)
+    site.balancer.finishes = None
+    site.do("stop", targets=["2"])
+    await soon()
+    text = site.home.nginx_pool_conf.read_text()
+    await site.supervisor_dies()
+    site.home.nginx_pool_conf.write_text(text)
+    await adopt(site.supervisor)
+    assert site.server(2).serves
+    assert not site.nginx_knows(2)
+    await put_right(site.supervisor)
+    assert site.nginx_knows(2)
+    await site.end()
+
+
+async def test_where_nginx_has_the_pool_or_does_not_run_an_adoption_tells_it_nothing(site: FakeSite) -> None:
+    await site.started(2)
+    await site.ok("detach", targets=["2"])
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    reloads = site.balancer.reloads
+    await put_right(site.supervisor)
+    assert site.balancer.reloads == reloads
+    await site.end()
+    await site.ok("start", targets=["1"])
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    site.home.pool_record.write_text("{")
+    await put_right(site.supervisor)
+    await site.end()
+
+
+@pytest.mark.parametrize("broken", ["nginx", "record", "settings"])
+async def test_where_nginx_cannot_be_put_right_that_is_logged_and_it_sends_as_before(
+    site: FakeSite, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    await site.started(2)
+    site.home.pool_record.write_text('{"servers": {"1": {"attached": true}}}')
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    settings, record = site.home.settings_file.read_text(), site.home.pool_record.read_text()
+    if broken == "nginx":
+        site.balancer.rejects = "nginx: [emerg] unknown directive"
+    else:
+        (site.home.pool_record if broken == "record" else site.home.settings_file).write_text("{")
+    await put_right(site.supervisor)
+    assert "nginx was not told of the pool as it is" in caplog.text
+    assert site.nginx_knows(2)
+    assert site.server(2).serves
+    site.balancer.rejects = ""
+    site.home.settings_file.write_text(settings)
+    site.home.pool_record.write_text(record)
     await site.end()
 
 

@@ -139,7 +139,7 @@ async def test_what_the_machine_lacks_is_told_without_a_traceback(
 ) -> None:
     plays(raising(OSError(28, "No space left on device")))
     client = await post(site, "/operations/play").answered()
-    assert client.last["error"] == "play failed: [Errno 28] No space left on device"
+    assert client.last["error"] == "play failed: No space left on device"
     assert (client.last["exit"], client.last["detail"]) == (1, "")
     assert site.supervisor.changes.idle
 

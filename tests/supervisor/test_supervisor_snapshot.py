@@ -47,6 +47,7 @@ async def test_a_site_that_runs(site: FakeSite) -> None:
         "leaving": [],
         "deployed": True,
         "attached": True,
+        "nginx_sends": True,
     }
     assert [server["attached"] for server in found["servers"]] == [True, False]
     await site.end()
@@ -63,6 +64,33 @@ async def test_a_site_where_nothing_runs(site: FakeSite) -> None:
     server = shown(site, 1)
     assert (server["state"], server["pid"], server["listening"], server["release"]) == ("stopped", None, False, None)
     assert (server["figures"], server["deployed"]) == ({}, True)
+
+
+async def test_what_nginx_does_is_shown_beside_the_record(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("detach", targets=["3"])
+    site.balancer.rejects = "nginx: [emerg] unknown directive"
+    site.machine.boots = lambda server: server.fails_after(0.1)
+    site.process(2).die()
+    await asyncio.sleep(100)
+    assert [shown(site, number)["nginx_sends"] for number in (1, 2, 3)] == [True, True, False]
+    assert shown(site, 2)["state"] == "failed"
+    site.balancer.rejects = ""
+    site.machine.boots = lambda server: server.boots()
+    await site.ok("stop", targets=["nginx"])
+    assert shown(site, 1)["nginx_sends"] is None
+    await site.ok("start")
+    assert [shown(site, number)["nginx_sends"] for number in (1, 2, 3)] == [True, True, False]
+    await site.end()
+
+
+async def test_whether_storage_is_needed_is_shown(site: FakeSite) -> None:
+    assert snapshot(site.supervisor)["storage"]["needed"]
+    text = site.home.zope_conf.read_text()
+    site.home.zope_conf.write_text("<zodb_db")
+    assert not snapshot(site.supervisor)["storage"]["needed"]
+    site.home.zope_conf.write_text(text)
+    await site.end()
 
 
 async def test_an_exchange_is_nothing_to_whoever_looks(site: FakeSite) -> None:

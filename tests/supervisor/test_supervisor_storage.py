@@ -255,7 +255,6 @@ async def test_without_servers_it_stays_stopped(site: FakeSite) -> None:
     await adopt(site.supervisor)
     await asyncio.sleep(60)
     assert storage_of(site).state is State.STOPPED
-    assert not storage_of(site).needed
     await site.end()
 
 

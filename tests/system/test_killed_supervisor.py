@@ -66,10 +66,16 @@ def test_whatever_command_comes_next_finds_what_runs(running: Site) -> None:
 
 
 def test_a_server_that_was_booting_when_the_supervisor_died_does_not_stay(running: Site) -> None:
-    deploying = running.popen("deploy", "+1")
+    deploying = running.popen("deploy", "+1", stderr=subprocess.PIPE)
     wait_until(lambda: len(worker_pids(running)) == 3, "the third server boots")
     running.kill("supervisor")
-    assert deploying.wait(30) == 1
+    said = deploying.communicate(timeout=30)[1]
+    assert deploying.returncode == 1
+    assert said == (
+        "zenwebserver: The supervisor went away during: Deploying Server 3 (it ended)\n"
+        "How that ended is not known; what runs goes on. To see how it stands: zenwebserver status\n"
+    )
+    assert running.run("status").out.endswith("\n2 of 3 servers\n")
     running.ok("start", "server1")
     running.ok("start")
     parts = running.run("status", "-v").out.count("[UP]")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from harness import Site
 
 
@@ -81,3 +84,53 @@ def test_where_nothing_runs_it_is_recorded_and_said(site: Site) -> None:
     site.ok("attach", "2")
     site.ok("start")
     assert visited(site) == {site.pid("zope1"), site.pid("zope2")}
+
+
+@contextmanager
+def broken_include(site: Site) -> Iterator[None]:
+    include = site.home / "etc" / "nginx-custom-server-broken.conf"
+    include.write_text("frobnicate on;\n")
+    try:
+        yield
+    finally:
+        include.unlink()
+
+
+def standing(site: Site) -> tuple[object, ...]:
+    """The record, nginx's file, the processes, and what `status` says of them."""
+    etc = site.home / "etc"
+    files = [(etc / name).read_text() for name in ("zope/pool.json", "nginx-zope.conf")]
+    return (*files, site.run("status", "-v").out, site.run("status").out, visited(site))
+
+
+def test_what_nginx_refuses_changes_neither_the_record_nor_nginx_nor_the_servers(site: Site) -> None:
+    """And each command that fails says what it has left."""
+    site.use("store").ok("start")
+    site.ok("deploy", "4")
+    site.ok("detach", "3")
+    site.ok("stop", "4")
+    before = standing(site)
+    was = "The pool is as it was."
+    said = {
+        "detach 1": "Nothing was changed.",
+        "attach 3": "Nothing was changed.",
+        "deploy +1": was,
+        "deploy 1": was,
+        "start 4": f"Stopped again: Server 4. {was}",
+        "start": f"Stopped again: Server 4. {was}",
+        "stop 1": "Nothing was changed.",
+        "restart": "Nothing was changed.",
+    }
+    with broken_include(site):
+        for command, hint in said.items():
+            ran = site.run(*command.split())
+            assert ran.code == 1, command
+            assert 'unknown directive "frobnicate"' in ran.err
+            assert ran.err.endswith(f"{hint}\n"), (command, ran)
+            assert standing(site) == before, command
+        site.kill("supervisor")
+        assert site.run("detach", "1").code == 1
+        assert standing(site) == before
+    for command in ("start 4", "detach 1", "attach 3", "deploy +1", "deploy 1", "restart"):
+        site.ok(*command.split())
+    assert site.ok("status").out == f"program running; pid={site.pid('nginx')}\n"

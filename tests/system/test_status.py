@@ -60,7 +60,7 @@ def test_servers_stand_in_numeric_order(shared: Site) -> None:
         titles = re.findall(r"^Server (\d+) status", shared.run("status", "-v").out, re.MULTILINE)
         assert titles == ["1", "2", "9", "10"]
         shared.ok("start", "nginx", "2", "10")
-        titles = re.findall(r"^Server (\d+) status", shared.ok("status", "-v").out, re.MULTILINE)
+        titles = re.findall(r"^Server (\d+) status", shared.run("status", "-v").out, re.MULTILINE)
         assert titles == ["1", "2", "9", "10"]
     finally:
         shared.ok("deploy", "2")
@@ -72,31 +72,64 @@ def test_a_detached_server_says_so(shared: Site) -> None:
         shared.ok("detach", "2")
         expected = server(shared, 1) + server(shared, 2, detached=True) + loadbalancer(shared) + storage(shared)
         assert shared.ok("status", "-v").out == expected
+        assert shared.ok("status", "2").out == (
+            f"Server 2: program running; pid={shared.pid('zope2')}; detached from server pool\n"
+        )
         shared.ok("stop", "2")
         stopped = down("Server 2") + "* Detached from server pool\n\n"
-        assert shared.ok("status", "-v").out == server(shared, 1) + stopped + loadbalancer(shared) + storage(shared)
+        assert shared.run("status", "-v").out == server(shared, 1) + stopped + loadbalancer(shared) + storage(shared)
     finally:
         shared.ok("start", "2")
         shared.ok("attach", "2")
 
 
-def test_one_server_and_nginx_are_enough_to_run(shared: Site) -> None:
+def test_less_than_is_asked_for_is_told_and_fails(shared: Site) -> None:
     try:
         shared.ok("stop", "1")
-        assert shared.run("status").code == 0
+        nginx = shared.pid("nginx")
+        ran = shared.run("status")
+        assert (ran.code, ran.out) == (1, f"program running; pid={nginx}\n1 of 2 servers\n")
+        assert shared.run("status", "--json").code == shared.run("status", "-v").code == 1
         shared.ok("stop", "2")
         ran = shared.run("status")
-        assert (ran.code, ran.out) == (1, "not running\n")
+        rest = f"the load balancer runs: pid={nginx}; storage runs: pid={shared.pid('storage')}"
+        assert (ran.code, ran.out) == (1, f"not running\n0 of 2 servers; {rest}\n")
         ran = shared.run("status", "-v")
         assert ran.code == 1
         assert ran.out == f"{down('Server 1')}\n{down('Server 2')}\n{loadbalancer(shared)}{storage(shared)}"
-        shared.ok("start", "1")
+        shared.ok("start", "servers")
+        assert shared.ok("status").out == f"program running; pid={nginx}\n"
         shared.ok("stop", "nginx")
         ran = shared.run("status")
-        assert (ran.code, ran.out) == (1, "not running\n")
+        rest = f"the load balancer is down; storage runs: pid={shared.pid('storage')}"
+        assert (ran.code, ran.out) == (1, f"not running\n2 of 2 servers; {rest}\n")
         assert f"{down('Load balancer')}\n" in shared.run("status", "-v").out
     finally:
         shared.ok("start")
+
+
+def test_what_a_killed_supervisor_left_is_compared_with_the_record_too(shared: Site) -> None:
+    try:
+        shared.ok("detach", "2")
+        nginx = shared.pid("nginx")
+        shared.kill("supervisor")
+        ran = shared.ok("status")
+        assert ran.out == f"program running; pid={nginx}\n2 of 2 servers; 1 detached\n"
+        record = shared.home / "etc/zope/pool.json"
+        record.write_text(record.read_text().replace("false", "true"))
+        ran = shared.run("status")
+        assert (ran.code, ran.out) == (
+            1,
+            f"program running; pid={nginx}\n2 of 2 servers; nginx has another pool\n",
+        )
+        said = "* Attached to the server pool by the record, but nginx sends it no visitors\n"
+        assert said in shared.run("status", "-v", "2").out
+        shared.ok("start")
+        wait_until(lambda: shared.run("status").code == 0, "nginx is told")
+        assert shared.ok("status").out == f"program running; pid={nginx}\n"
+    finally:
+        shared.ok("start")
+        shared.ok("attach", "2")
 
 
 def test_named_parts_alone_are_shown(shared: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli import output
+from zenwebserver.cli.condition import condition
 from zenwebserver.cli.verbs import cli, do, refuse_homeless, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
@@ -45,7 +46,7 @@ def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 @targets_argument
 @click.option("--json", "as_json", is_flag=True, help="All that is known, as JSON.")
 def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: bool) -> Exit:
-    """Show what runs; the exit code is 0 when the load balancer and a server run."""
+    """Show what runs; the exit code is 0 when all that is asked for does."""
     state = client.status()
     if state is None:
         state = client.left_behind()
@@ -57,7 +58,7 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
     if as_json:
         output.show_json(state)
-        return Exit.DONE if output.is_up(state) else Exit.FAILED
+        return Exit.DONE if condition(state).complete else Exit.FAILED
     named = None
     if targets:
         wanted = parse_targets(targets, _deployed(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -12,9 +13,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zenwebserver.errors import Exit, ZenwebserverError
+from zenwebserver.cli.condition import condition, words_of
+from zenwebserver.client import CutOff
+from zenwebserver.errors import Exit, ZenwebserverError, told
 
 WIDTH = 50
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of what has no name: a file's errors have one
 COLOURS = {"[OK]": "green", "[UP]": "green", "[FAIL]": "red", "[DOWN]": "red"}
 
 
@@ -33,6 +37,16 @@ out = Console(force_terminal=sys.stdout.isatty(), soft_wrap=True, highlight=Fals
 err = Console(
     stderr=True, force_terminal=sys.stderr.isatty(), soft_wrap=True, highlight=False, markup=False, emoji=False
 )
+
+
+def lost(error: OSError) -> ZenwebserverError | None:
+    """What is said where `error` came of writing to the output; what could not be said is given up."""
+    if error.errno not in NO_ROOM or error.filename:
+        return None
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - its descriptor takes that one's place
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    hint = "What was begun goes on. To see how it stands: zenwebserver status"
+    return ZenwebserverError(f"The output cannot be written: {told(error)}", hint=hint)
 
 
 def line(text: str = "") -> None:
@@ -54,13 +68,10 @@ def show_error(error: ZenwebserverError) -> None:
 
 def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]:
     """Show events as they come; returns the last one. Without `verbose`, steps are shown only while they go on."""
-    last: dict[str, Any] = {
-        "error": "The supervisor ended before the work was done",
-        "exit": int(Exit.FAILED),
-    }
+    last: dict[str, Any] = {}
     under_way: list[str] = []
     with _spinner(verbose) as spin:
-        for event in events:
+        for event in _heard(events, under_way):
             last = event
             if "begin" in event:
                 under_way.append(event["begin"])
@@ -75,6 +86,23 @@ def follow(events: Iterable[dict[str, Any]], *, verbose: bool) -> dict[str, Any]
                 line(f"Password:      {event['password']}   (shown this once; stored only hashed)")
             spin(", ".join(under_way))
     return last
+
+
+def _heard(events: Iterable[dict[str, Any]], under_way: list[str]) -> Iterator[dict[str, Any]]:
+    """All to the last one, which says how it ended; where that does not come, one in its place."""
+    why, event = "", {}
+    try:
+        for event in events:
+            yield event
+    except CutOff as error:
+        why = f" ({error})"
+    if "exit" not in event and "session" not in event:
+        during = f" during: {', '.join(under_way)}" if under_way else " before it said how it ended"
+        yield {
+            "error": f"The supervisor went away{during}{why}",
+            "hint": "How that ended is not known; what runs goes on. To see how it stands: zenwebserver status",
+            "exit": int(Exit.FAILED),
+        }
 
 
 def close(last: dict[str, Any]) -> Exit:
@@ -98,25 +126,28 @@ def _spinner(verbose: bool) -> Iterator[Any]:
 
 def show_status(status: dict[str, Any], *, verbose: bool, named: list[tuple[str, dict[str, Any]]] | None) -> Exit:
     """The formats that other tools parse."""
-    parts = named if named is not None else parts_of(status)
-    pid = status["loadbalancer"]["pid"]
-    up = is_up(status)
+    found = condition(status)
     if named is not None:
-        up = all(part["pid"] for _, part in named)
+        for title, part in named:
+            _show_part(title, part) if verbose else line(f"{title}: {_in_a_word(part)}")
+        return Exit.DONE if all(part["pid"] for _, part in named) else Exit.FAILED
     if verbose:
-        for title, part in parts:
+        for title, part in parts_of(status):
             _show_part(title, part)
-    elif named is not None:
-        for title, part in parts:
-            line(f"{title}: program running; pid={part['pid']}" if part["pid"] else f"{title}: not running")
     else:
-        line(f"program running; pid={pid}" if up else "not running")
-    return Exit.DONE if up else Exit.FAILED
+        line(f"program running; pid={status['loadbalancer']['pid']}" if found.up else "not running")
+        if found.summary:
+            line(found.summary)
+    return Exit.DONE if found.complete else Exit.FAILED
 
 
-def is_up(status: dict[str, Any]) -> bool:
-    """The load balancer and at least one server run."""
-    return bool(status["loadbalancer"]["pid"]) and any(server["pid"] for server in status["servers"])
+def _in_a_word(part: dict[str, Any]) -> str:
+    words = [f"program running; pid={part['pid']}" if part["pid"] else "not running"]
+    if "attached" in part and (seen := words_of(part)):
+        words.append(seen[0].lower() + seen[1:])
+    if part["reason"] and not part["pid"]:
+        words.append(part["reason"])
+    return "; ".join(words)
 
 
 def show_json(status: dict[str, Any]) -> None:
@@ -136,7 +167,8 @@ def parts_of(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     several = len({server.get("release") for server in servers if server.get("release")}) > 1
     parts = [(f"Server {server['number']}", {**server, "several_releases": several}) for server in servers]
     parts.append(("Load balancer", status["loadbalancer"]))
-    if status["storage"]["pid"] or status["storage"]["reason"]:
+    needed = status["storage"].get("needed") and any(server["pid"] for server in servers)
+    if status["storage"]["pid"] or status["storage"]["reason"] or needed:
         parts.append(("Storage", status["storage"]))
     return parts
 
@@ -149,8 +181,8 @@ def _show_part(title: str, part: dict[str, Any]) -> None:
     line(
         f"{running}, {f'Listening ({where})' if listening and where else 'Listening' if listening else 'Not listening'}"
     )
-    if part.get("attached") is False:
-        line("* Detached from server pool")
+    if "attached" in part and (seen := words_of(part)):
+        line(f"* {seen}")
     if part.get("several_releases") and part.get("release"):
         line(f"* Release {part['release']}")
     if part.get("ordinary"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from zenwebserver import __version__
+from zenwebserver.__main__ import INTERRUPTED
 from zenwebserver.cli import output
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, ZenwebserverError
@@ -51,12 +53,14 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
         @click.option("-v", "--verbose", is_flag=True, help="Say more.")
         @click.pass_context
         def command(context: click.Context, /, verbose: bool, **what: Any) -> None:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # from now on something may have begun
             try:
                 sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
             except KeyboardInterrupt:  # click would say that it was aborted, which is not so
                 if name not in FOREGROUND:
                     output.err.print("Interrupted; what was begun goes on. To see how it stands: zenwebserver status")
-                sys.exit(130)
+                sys.exit(INTERRUPTED)
 
         command.__doc__ = function.__doc__
         for parameter in getattr(function, "__click_params__", []):

@@ -62,13 +62,17 @@ def replace(path: Path, text: str, *, mode: int = 0o644, keep_previous: bool = F
     _sync_folder(path.parent)
 
 
+def previous(path: Path) -> Path:
+    """Where `replace` keeps the former one."""
+    return path.with_name(path.name + ".prev")
+
+
 def _keep(path: Path) -> None:
-    previous = path.with_name(path.name + ".prev")
-    with _beside(previous) as (copy, file):
+    with _beside(previous(path)) as (copy, file):
         file.write(path.read_bytes())
         _sync(file)
         shutil.copystat(path, copy)
-        copy.replace(previous)
+        copy.replace(previous(path))
 
 
 @contextlib.contextmanager

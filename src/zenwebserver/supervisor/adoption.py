@@ -48,7 +48,23 @@ async def adopt(supervisor: Supervisor) -> None:
         supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
     _forget_the_dead(supervisor)
     supervisor.reception.adopted()
+    supervisor.membership.adopt()
     _miss_storage(supervisor)
+
+
+async def put_right(supervisor: Supervisor) -> None:
+    """A change that was cut off with its supervisor may have left nginx another pool than the record asks for."""
+    if not supervisor.balancer.serves or supervisor.nginx_knows_the_pool():
+        return
+    async with supervisor.changes.make("telling nginx of the pool"):
+        try:
+            supervisor.read_settings()
+            supervisor.read_pool()
+            await supervisor.publish()
+        except ZenwebserverError as error:
+            logger.error("nginx was not told of the pool as it is: %s\n%s", error.message, error.detail)
+        else:
+            logger.warning("nginx had another pool than is asked for, and was told")
 
 
 def _read_record(supervisor: Supervisor) -> bool:
@@ -86,15 +102,14 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
 def _miss_storage(supervisor: Supervisor) -> None:
     """It comes back where servers were found without it."""
     storage = supervisor.storage
-    storage.needed = storage.serves
     if storage.serves or not any(server.wanted for server in supervisor.servers.values()):
         return
     try:
-        supervisor.write_storage_conf()
+        needed = supervisor.write_storage_conf()
     except (ZenwebserverError, OSError) as error:
         logger.error("Storage's configuration cannot be made; what there is, is used: %s", error)
-        storage.needed = storage.needed or supervisor.home.storage_conf.exists()
-    if storage.needed:
+        needed = supervisor.home.storage_conf.exists()
+    if needed:
         storage.is_missed()
 
 

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from zenwebserver import __version__
-from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.supervisor.changes import NotBegun
 from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
@@ -216,7 +216,7 @@ async def _told(report: Report, work: Awaitable[str], name: str) -> None:
     except OSError as error:
         logger.exception("%s failed", name)
         hint = "What it had not reached is as it was. Mend that, and repeat the command."
-        report.failed(ZenwebserverError(f"{name} failed: {error}", hint=hint))
+        report.failed(ZenwebserverError(f"{name} failed: {told(error)}", hint=hint))
     except asyncio.CancelledError as error:
         report.failed(
             ZenwebserverError(

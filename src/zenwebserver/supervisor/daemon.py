@@ -18,7 +18,7 @@ from zenwebserver.machine import privileges
 from zenwebserver.machine.files import make_folder
 from zenwebserver.machine.processes import reap_orphans, wait_without_threads
 from zenwebserver.supervisor import published
-from zenwebserver.supervisor.adoption import adopt
+from zenwebserver.supervisor.adoption import adopt, put_right
 from zenwebserver.supervisor.api import Api
 from zenwebserver.supervisor.control_socket import ControlSocket
 from zenwebserver.supervisor.health import Health
@@ -116,6 +116,7 @@ class Daemon:
         self._whereabouts.take_up()
         self._read_settings()
         await adopt(self._supervisor)
+        self._tasks.do("telling nginx of the pool", put_right(self._supervisor))
         self._tasks.keep("reaping", reap_orphans)
         self._tasks.keep("health", Health(self._supervisor).watch)
         self._tasks.keep("whereabouts", self._whereabouts.keep)

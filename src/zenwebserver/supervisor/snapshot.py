@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine import ports
+from zenwebserver.site import zope_conf
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
@@ -25,10 +27,15 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
         "storage": {
             **_part(storage),
             "socket": str(supervisor.home.storage_socket),
-            "needed": storage.needed,
+            "needed": _needs_storage(supervisor),
         },
         "servers": [
-            {**_server(server), "deployed": number in deployed, "attached": deployed.get(number, False)}
+            {
+                **_server(server),
+                "deployed": number in deployed,
+                "attached": deployed.get(number, False),
+                "nginx_sends": supervisor.nginx_sends_to(server),
+            }
             for number, server in sorted(supervisor.servers.items())
         ],
         "releases": [
@@ -36,6 +43,14 @@ def snapshot(supervisor: Supervisor) -> dict[str, Any]:
             for each in supervisor.releases
         ],
     }
+
+
+def _needs_storage(supervisor: Supervisor) -> bool:
+    """Whether the site needs a storage of ours."""
+    try:
+        return bool(zope_conf.read(supervisor.home.zope_conf).shared_storages)
+    except (ZenwebserverError, OSError):
+        return False  # whoever starts it says what is wrong
 
 
 def _server(server: Server) -> dict[str, Any]:

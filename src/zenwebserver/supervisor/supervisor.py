@@ -22,6 +22,7 @@ from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.switchboard import Switchboard
 from zenwebserver.supervisor.line.worker import Worker
+from zenwebserver.supervisor.membership import Membership
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
@@ -43,6 +44,7 @@ class Supervisor:
         self.servers: dict[int, Server] = {}
         self.balancer = LoadBalancer(home, tasks)
         self.published = Published(home, self.balancer)
+        self.membership = Membership(home, self.published)
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
@@ -130,7 +132,6 @@ class Supervisor:
     def write_storage_conf(self) -> bool:
         """Make etc/zope/storage.conf. Returns whether the site needs a storage of ours."""
         site = zope_conf.read(self.home.zope_conf)
-        self.storage.needed = bool(site.shared_storages)
         if not site.shared_storages:
             return False
         for data_file in site.data_files:
@@ -259,13 +260,17 @@ class Supervisor:
     async def publish(self, *, without: frozenset[int] = frozenset()) -> set[psutil.Process]:
         """Tell nginx which servers serve and are attached. Returns its workers that still know the former ones.
 
-        Raises ZenwebserverError.
+        Raises NotPublished.
         """
-        try:
-            return await self.published.put_pool(self.settings, self.pool_servers(without=without))
-        except OSError as error:
-            hint = "Mend that, and repeat the command."
-            raise ZenwebserverError(f"nginx could not be told of the pool: {error}", hint=hint) from error
+        return await self.membership.tell(self.settings, self.pool_servers(without=without))
+
+    def nginx_knows_the_pool(self, *, without: frozenset[int] = frozenset()) -> bool:
+        """Whether nginx was last told of just those servers that are attached and serve or come back."""
+        return self.membership.holds(self.pool_servers(without=without))
+
+    def nginx_sends_to(self, server: Server) -> bool | None:
+        """Whether nginx sends visitors to it, be it attached or not; None where that is not known."""
+        return self.membership.has(PoolServer(server.number, *server.address)) if self.balancer.serves else None
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""

@@ -6,12 +6,16 @@ import asyncio
 import errno
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_machine import ServerProcess
 from fake_site import FakeSite
 from fakes import soon
 
+from zenwebserver.machine import files
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.snapshot import snapshot
 from zenwebserver.worker.messages import OrderName
@@ -27,6 +31,18 @@ def boots_but(*broken: int, after: float = 0.0) -> object:
             server.boots()
 
     return boots
+
+
+def full_for(path: Path) -> Callable[..., None]:
+    """`files.replace` on a disk that has no room for `path`."""
+    replace = files.replace
+
+    def on_a_full_disk(where: Path, *what: Any, **how: Any) -> None:
+        if where == path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
+        replace(where, *what, **how)
+
+    return on_a_full_disk
 
 
 # More.
@@ -87,7 +103,8 @@ async def test_a_server_that_does_not_come_up_vanishes_and_those_that_came_up_st
     asked = await site.do("deploy", size="+3")
     assert asked.error.startswith("Server 4 did not come up: ended with exit code 1: ValueError: broken")
     assert "Traceback" in asked.last["detail"]
-    assert asked.last["hint"] == f"Its log: {site.home.server_log('4')}"
+    hint = "Server 3 came up and stays; otherwise the pool is as it was."
+    assert asked.last["hint"] == f"{hint} Its log: {site.home.server_log('4')}"
     assert asked.steps == {"Deploying Server 3": True, "Deploying Server 4": False}
     assert site.recorded() == [1, 2, 3]
     assert list(site.supervisor.servers) == [1, 2, 3]
@@ -152,7 +169,7 @@ async def test_where_nginx_cannot_be_told_the_new_server_vanishes_and_that_is_sa
     site.balancer.rejects = "nginx: [emerg] unknown directive"
     asked = await site.do("deploy", size="+1")
     assert asked.error == "Server 3 could not be put into the pool: nginx rejects the configuration"
-    assert asked.last["hint"] == "Nothing was changed."
+    assert asked.last["hint"] == "The pool is as it was."
     assert asked.last["detail"] == "nginx: [emerg] unknown directive"
     await soon()
     assert site.recorded() == [1, 2]
@@ -330,14 +347,121 @@ async def test_the_highest_go_first_and_never_all(site: FakeSite) -> None:
     await site.end()
 
 
-async def test_where_those_that_go_were_the_last_attached_ones_that_is_said(site: FakeSite) -> None:
+async def test_detached_ones_go_first_so_the_last_attached_one_stays(site: FakeSite) -> None:
+    await site.started(4)
+    await site.ok("detach", targets=["1", "3"])
+    assert "Removing Server 3" in (await site.ok("deploy", size="-1")).steps
+    assert "Removing Server 1" in (await site.ok("deploy", size="-1")).steps
+    assert "Removing Server 4" in (await site.ok("deploy", size="1")).steps
+    assert site.recorded() == [2]
+    assert site.nginx_knows(2)
+    await site.end()
+
+
+async def test_the_pool_is_not_emptied_and_that_is_said_as_detach_says_it(site: FakeSite) -> None:
+    """The one that is to stay has run, and is given up before the other one goes."""
+    await site.started(2)
+
+    def only_once(server: ServerProcess) -> None:
+        server.boots() if len(site.processes(1)) < 3 else server.fails_after(0.1)
+
+    await site.ok("stop", targets=["1"])
+    site.machine.boots = only_once
+    start = site.supervisor.start_server
+
+    async def start_and_give_up(*what: object) -> None:
+        await start(*what)  # type: ignore[arg-type]
+        site.process(1).die()
+        await asyncio.sleep(120)
+        assert site.server(1).state is State.FAILED
+
+    site.supervisor.start_server = start_and_give_up  # type: ignore[method-assign]
+    refused = await site.do("deploy", size="1")
+    assert refused.error == "Without Server 2 the pool would be empty"
+    assert refused.last["hint"] == "The pool is as it was. No server was removed."
+    assert site.recorded() == [1, 2]
+    assert site.server(2).serves
+    assert site.nginx_knows(2)
+    await site.end()
+
+
+@pytest.mark.parametrize("refusal", ["rejects", "keeps_its_configuration", "full disk"])
+async def test_fewer_that_nginx_cannot_be_told_of_are_not_fewer(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
     await site.started(3)
-    await site.ok("detach", targets=["1"])
-    said = "No server is attached any more: visitors get the 50x page until: zenwebserver attach servers"
-    assert {"note": said} not in (await site.ok("deploy", size="3")).events
-    await site.ok("detach", targets=["2"])
-    assert {"note": said} in (await site.ok("deploy", size="2")).events
-    assert {"note": said} not in (await site.ok("deploy", size="1")).events  # it was so before
+    await site.ok("detach", targets=["3"])
+    await site.ok("stop", targets=["1"])
+    before = site.home.pool_record.read_text()
+    await site.ok("start", targets=["1"])
+
+    async def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if refusal == "full disk":
+            patch.setattr(site.supervisor.published, "put_pool", full)
+        else:
+            patch.setattr(site.balancer, refusal, "nginx: [emerg] unknown directive")
+        asked = await site.do("deploy", size="1")
+    assert "nginx" in asked.error
+    assert asked.last["hint"] == "The pool is as it was."
+    assert site.home.pool_record.read_text() == before
+    assert [site.nginx_knows(number) for number in (1, 2, 3)] == [True, True, False]
+    assert all(site.server(number).serves for number in (1, 2, 3))
+    assert [each["attached"] for each in snapshot(site.supervisor)["servers"]] == [True, True, False]
+    await site.ok("deploy", size="1")
+    assert [site.nginx_knows(number) for number in (1, 2, 3)] == [True, False, False]
+    await site.end()
+
+
+async def test_a_record_for_which_the_disk_has_no_room_changes_nothing(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.started(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", full_for(site.home.pool_record))
+        for size in ("3", "1"):
+            asked = await site.do("deploy", size=size)
+            assert asked.error == f"deploy failed: {site.home.pool_record}: No space left on device"
+    assert site.recorded() == [1, 2]
+    assert list(site.pids()) == [1, 2]
+    await site.end()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_record_that_cannot_be_written_back_is_put_back_or_said(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """The file that was before is moved back, which needs no room; where that is gone, it is said what stands."""
+    await site.started(2)
+    site.balancer.rejects = "nginx: [emerg] unknown directive"
+    publish = site.supervisor.publish
+
+    async def publish_on_a_full_disk(**what: Any) -> Any:
+        patch.setattr(files, "replace", full_for(site.home.pool_record))
+        if not kept:
+            files.previous(site.home.pool_record).unlink()
+        return await publish(**what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.supervisor, "publish", publish_on_a_full_disk)
+        asked = await site.do("deploy", size="1")
+    if kept:
+        assert asked.error == "nginx rejects the configuration"
+        assert asked.last["hint"] == "The pool is as it was."
+        assert site.recorded() == list(site.supervisor.pool.numbers) == [1, 2]
+    else:
+        assert asked.error == (
+            "nginx rejects the configuration; and the pool's record could not be put back: "
+            f"{site.home.pool_record}: No space left on device"
+        )
+        assert asked.last["hint"].startswith("It asks for the servers 1. ")
+        assert site.recorded() == list(site.supervisor.pool.numbers) == [1]
+    assert site.server(2).serves
+    site.balancer.rejects = ""
+    await site.ok("deploy", size="2")
+    assert site.recorded() == [1, 2]
     await site.end()
 
 
@@ -377,7 +501,7 @@ async def test_one_that_nginx_cannot_be_told_of_for_want_of_disk_is_not_deployed
     with monkeypatch.context() as patch:
         patch.setattr(site.supervisor.published, "put_pool", full)
         error = (await site.do("deploy", size="2")).error
-    assert error.startswith("Server 2 could not be put into the pool: nginx could not be told of the pool: [Errno 28]")
+    assert error.startswith("Server 2 could not be put into the pool: nginx could not be told of the pool: No space")
     assert site.recorded() == [1]
     assert list(site.pids()) == [1]
     assert not site.process(2).running

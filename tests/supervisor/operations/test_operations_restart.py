@@ -299,7 +299,7 @@ async def test_a_configuration_that_cannot_be_written_is_told_and_all_go_back(si
     site.home.client_home("2").rmdir()
     site.home.client_home("2").touch()
     asked = await site.do("restart")
-    assert asked.error.startswith("Server 2 did not come back: [Errno 17] File exists")
+    assert asked.error.startswith(f"Server 2 did not come back: {site.home.client_home('2')}: File exists")
     assert asked.error.endswith("(the former one goes on serving; no server was restarted)")
     await soon()
     assert site.pids() == pids
@@ -518,4 +518,31 @@ async def test_storage_that_ran_stays_where_a_restart_fails(site: FakeSite) -> N
     assert asked.exit == 1
     assert site.supervisor.storage.serves
     await site.ok("stop")
+    await site.end()
+
+
+@pytest.mark.parametrize("refusal", ["rejects", "keeps_its_configuration"])
+async def test_a_server_that_did_not_run_and_that_nginx_cannot_be_told_of_does_not_run_after_it_either(
+    site: FakeSite, refusal: str
+) -> None:
+    await site.started(2)
+    await site.ok("stop", targets=["2"])
+    pids = site.pids()
+    setattr(site.balancer, refusal, "nginx: [emerg] unknown directive")
+    asked = await site.do("restart", targets=["servers"])
+    assert asked.error.startswith("Server 2 did not come back: nginx ")
+    assert asked.error.endswith("(it is down; no server was restarted)")
+    assert "Nothing was changed" not in asked.last["hint"]
+    assert site.pids() == pids
+    assert not site.nginx_knows(2)
+    setattr(site.balancer, refusal, "")
+    await site.end()
+
+
+async def test_a_restart_of_servers_does_not_ask_nginx_which_knows_them(site: FakeSite) -> None:
+    """A broken include is no reason to refuse new code."""
+    await site.started(2)
+    site.balancer.rejects = site.balancer.keeps_its_configuration = "nginx: [emerg] unknown directive"
+    await site.ok("restart", targets=["servers"])
+    site.balancer.rejects = site.balancer.keeps_its_configuration = ""
     await site.end()

@@ -204,7 +204,7 @@ async def test_one_whose_folder_cannot_be_made_is_told_and_the_others_are_waited
     site.home.client_home("1").touch()
     site.machine.boots = lambda server: server.boots(10.0)
     asked = await site.do("start")
-    assert asked.error.startswith("Server 1 did not come up: [Errno 17] File exists")
+    assert asked.error.startswith(f"Server 1 did not come up: {site.home.client_home('1')}: File exists")
     assert [site.server(number).state for number in (1, 2, 3)] == [State.STOPPED, State.RUNNING, State.RUNNING]
     await site.end()
 
@@ -245,9 +245,31 @@ async def test_a_load_balancer_that_does_not_start_leaves_the_servers_running(si
     site.balancer.does_not_start = "nginx: [emerg] bind() failed"
     asked = await site.do("start")
     assert asked.error == "nginx did not start: it ended with exit code 1"
+    assert asked.last["hint"] == "The load balancer does not run; what serves: Server 1, 2."
     assert site.server(1).serves
     site.balancer.does_not_start = ""
     await site.ok("start")
+    await site.end()
+
+
+@pytest.mark.parametrize("targets", [["2"], []])
+@pytest.mark.parametrize("refusal", ["rejects", "keeps_its_configuration"])
+async def test_servers_that_nginx_cannot_be_told_of_are_stopped_again(
+    site: FakeSite, targets: list[str], refusal: str
+) -> None:
+    await site.started(2)
+    await site.ok("stop", targets=["2"])
+    setattr(site.balancer, refusal, "nginx: [emerg] unknown directive")
+    asked = await site.do("start", targets=targets)
+    assert "nginx" in asked.error
+    assert asked.last["hint"] == "Stopped again: Server 2. The pool is as it was."
+    assert not site.process(2).running
+    assert not site.listens(2)
+    assert not site.nginx_knows(2)
+    assert site.server(1).serves
+    setattr(site.balancer, refusal, "")
+    await site.ok("start", targets=targets)
+    assert site.nginx_knows(2)
     await site.end()
 
 

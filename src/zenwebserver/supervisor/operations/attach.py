@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, parse_targets
-from zenwebserver.supervisor.operations.steps import prepare
+from zenwebserver.supervisor.operations.steps import names, prepare, put_back, refuse_empty
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
@@ -19,7 +19,7 @@ async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
     wanted = supervisor.pool.with_attached(numbers, True)
-    with report.step(f"Attaching {_names(numbers)}"), _recorded(supervisor, wanted):
+    with report.step(f"Attaching {names(numbers)}"), _recorded(supervisor, wanted):
         await supervisor.publish()
     return _closing(supervisor, "Attached")
 
@@ -31,12 +31,14 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
     for number in numbers:
         if not supervisor.pool.servers[number]:
             report.note(f"Server {number} is detached already")
-    if wanted != supervisor.pool and not force and not _serves_visitors(supervisor, wanted):
-        raise ZenwebserverError(
-            f"Without {_names(numbers)} the pool would be empty",
+    if wanted != supervisor.pool and not force:
+        refuse_empty(
+            supervisor,
+            wanted,
+            without=numbers,
             hint="Nothing was done. With --force visitors get the 50x page until a server is attached.",
         )
-    with report.step(f"Detaching {_names(numbers)}"):
+    with report.step(f"Detaching {names(numbers)}"):
         with _recorded(supervisor, wanted):
             outdated = await supervisor.publish()
         supervisor.changes.finish()
@@ -47,13 +49,13 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
 
 @contextlib.contextmanager
 def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
-    """It is the record; where nginx takes it not, the former one is again."""
+    """It is the record; where nginx takes it not, the former one is again. Cut off in the middle, it stays."""
     former = supervisor.pool
     supervisor.record(wanted)
     try:
         yield
-    except ZenwebserverError:
-        supervisor.record(former)
+    except ZenwebserverError as error:
+        put_back(supervisor, former, error)
         raise
 
 
@@ -62,16 +64,6 @@ def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> 
     if not targets:
         raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
     return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers
-
-
-def _serves_visitors(supervisor: Supervisor, wanted: Pool) -> bool:
-    """Where the site is up, somebody attached must run; where it is down, somebody must be attached."""
-    up = supervisor.balancer.serves
-    return any(not up or supervisor.servers[number].wanted for number in wanted.attached)
-
-
-def _names(numbers: Sequence[int]) -> str:
-    return "Server " + ", ".join(map(str, numbers))
 
 
 def _closing(supervisor: Supervisor, what: str) -> str:

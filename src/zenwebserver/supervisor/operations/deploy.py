@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from zenwebserver.errors import NeedsConsent, ZenwebserverError
 from zenwebserver.pool import Pool, wanted_size
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.steps import (
     did_not_come_up,
     forget_undeployed,
     load_release,
+    names,
     prepare,
+    put_back,
+    refuse_empty,
     remove_surplus,
+    say_what_stands,
+    serving,
     start_storage,
     stop_unused_storage,
 )
@@ -20,7 +26,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 
 async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_maximum: bool = False) -> str:
-    """Exactly as many servers exist and run as `size` (n, +n, -n) says."""
+    """Exactly as many servers exist and run as `size` (n, +n, -n) says; where fewer can, detached ones end first."""
     if not supervisor.home.exists():
         wanted_size(size, 0)  # so that a mistyped one makes no home
     prepare(supervisor, report)
@@ -28,21 +34,32 @@ async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_max
     wanted = former.grown(wanted_size(size, len(former.servers))).shrunk(wanted_size(size, len(former.servers)))
     refuse_too_many(supervisor, former, wanted, above_maximum)
     forget_undeployed(supervisor)
-    supervisor.record(wanted)
+    served = serving(supervisor)
     storage_ran = supervisor.storage.wanted
+    supervisor.record(wanted)
     try:
         await start_storage(supervisor, report)
         await start_missing(supervisor, report, former, wanted)
-    except Exception:
-        undeploy_unborn(supervisor, former)
+        if former.attached:
+            removed = tuple(sorted(set(former.servers) - set(wanted.servers)))
+            refuse_empty(supervisor, wanted, without=removed, hint="No server was removed.")
+        await remove_surplus(supervisor, report)
+    except Exception as error:
+        keep_what_came_up(supervisor, former, error)
         await stop_unused_storage(supervisor, ran=storage_ran)
+        if isinstance(error, ZenwebserverError):
+            say_what_stands(error, standing(supervisor, served))
         raise
-    await remove_surplus(supervisor, report)
     if not supervisor.balancer.serves:
         report.note("The load balancer is not running: zenwebserver start")
-    elif former.attached and not wanted.attached:
-        report.note("No server is attached any more: visitors get the 50x page until: zenwebserver attach servers")
     return f"{len(wanted.servers)} server{'s'[: len(wanted.servers) != 1]} deployed"
+
+
+def standing(supervisor: Supervisor, served: frozenset[int]) -> str:
+    """What a deploy that failed has left, where the servers `served` before."""
+    if more := sorted(serving(supervisor) - served):
+        return f"{names(more)} came up and stay{'s' * (len(more) == 1)}; otherwise the pool is as it was."
+    return "The pool is as it was."
 
 
 async def start_missing(supervisor: Supervisor, report: Report, former: Pool, wanted: Pool) -> None:
@@ -66,11 +83,11 @@ async def bring_up(supervisor: Supervisor, server: Server, release: Release) -> 
         raise did_not_come_up(supervisor, server, error) from error
     try:
         await supervisor.publish()
-    except ZenwebserverError as error:
+    except NotPublished as error:
         if not came_back:
             await server.stop()
-        raise ZenwebserverError(
-            f"{server.title} could not be put into the pool: {error.message}", hint=error.hint, detail=error.detail
+        raise NotPublished(
+            f"{server.title} could not be put into the pool: {error.message}", detail=error.detail
         ) from error
 
 
@@ -85,15 +102,11 @@ def refuse_too_many(supervisor: Supervisor, former: Pool, wanted: Pool, above_ma
         )
 
 
-def undeploy_unborn(supervisor: Supervisor, former: Pool) -> None:
-    """New servers that did not come up, or were not tried, do not exist; those that serve or come back stay."""
+def keep_what_came_up(supervisor: Supervisor, former: Pool, error: Exception) -> None:
+    """The record is `former` again, with the new servers that serve or come back; others do not exist."""
     alive = {number for number, server in supervisor.servers.items() if server.wanted}
-    kept = {
-        number: attached
-        for number, attached in supervisor.pool.servers.items()
-        if number in alive | set(former.servers)
-    }
-    unborn = set(supervisor.pool.servers) - set(kept)
-    supervisor.record(Pool(kept))
-    for number in unborn & set(supervisor.servers):
+    new = {number: attached for number, attached in supervisor.pool.servers.items() if number not in former.servers}
+    kept = Pool({**former.servers, **{number: new[number] for number in new if number in alive}})
+    put_back(supervisor, kept, error)
+    for number in new.keys() & supervisor.servers.keys() - alive:
         supervisor.forget_server(number)

@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
     load_release,
     note_outdated,
     prepare_pool,
     remove_surplus,
+    say_what_stands,
     start_loadbalancer,
     start_servers,
     start_storage,
@@ -47,10 +49,15 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
         except Exception:
             await stop_unused_storage(supervisor, ran=storage_ran)
             raise
-    if wanted.loadbalancer and not runs:
-        await start_loadbalancer(supervisor, report)
-    if wanted.everything:
-        await remove_surplus(supervisor, report)
+    try:
+        if wanted.loadbalancer and not runs:
+            await start_loadbalancer(supervisor, report)
+        if wanted.everything:
+            await remove_surplus(supervisor, report)
+    except ZenwebserverError as error:
+        if wanted.servers:
+            say_what_stands(error, "The servers were restarted.")
+        raise
     return "Restarted"
 
 
@@ -96,7 +103,12 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
             raise error.told(release, went_back) from error
         raise
     exchanges.settle()
-    await supervisor.publish()
+    if not supervisor.nginx_knows_the_pool():
+        try:
+            await supervisor.publish()
+        except NotPublished as error:
+            say_what_stands(error, "The servers were restarted; nginx sends to those that it knew before.")
+            raise
     await supervisor.retire_releases()
 
 
@@ -159,8 +171,8 @@ class Exchanges:
         except (ZenwebserverError, OSError) as error:
             raise DidNotComeBack(
                 server,
-                f"did not come back: {error}",
-                hint=getattr(error, "hint", "") or self._its_log(server),
+                f"did not come back: {told(error) if isinstance(error, OSError) else error}",
+                hint=("" if isinstance(error, NotPublished) else getattr(error, "hint", "")) or self._its_log(server),
                 detail=getattr(error, "detail", ""),
             ) from error
 

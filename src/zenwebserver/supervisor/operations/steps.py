@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver import pool
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.line.worker import StartError
+from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
@@ -98,7 +100,48 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
 
 
 def any_serves(supervisor: Supervisor) -> bool:
-    return any(server.serves for server in supervisor.servers.values())
+    return bool(serving(supervisor))
+
+
+def serving(supervisor: Supervisor) -> frozenset[int]:
+    return frozenset(number for number, server in supervisor.servers.items() if server.serves)
+
+
+def refuse_empty(supervisor: Supervisor, wanted: Pool, *, without: Sequence[int], hint: str) -> None:
+    """Where the site is up, somebody attached must run; where it is down, somebody must be attached.
+
+    Raises ZenwebserverError.
+    """
+    up = supervisor.balancer.serves
+    if not any(not up or supervisor.servers[number].wanted for number in wanted.attached):
+        raise ZenwebserverError(f"Without {names(without)} the pool would be empty", hint=hint)
+
+
+def put_back(supervisor: Supervisor, former: Pool, reason: Exception) -> None:
+    """What was asked for could not be done: `former` is the record again. Raises ZenwebserverError."""
+    if former == supervisor.pool:
+        return
+    try:
+        pool.put_back(supervisor.home.pool_record, former)
+    except OSError as error:
+        asked_for = ", ".join(map(str, supervisor.pool.numbers))
+        raise ZenwebserverError(
+            f"{reason}; and the pool's record could not be put back: {told(error)}",
+            hint=f"It asks for the servers {asked_for}. When the disk has room, repeat the command, or: "
+            f"zenwebserver deploy {len(former.servers)}",
+            detail=getattr(reason, "detail", ""),
+        ) from error
+    supervisor.pool = former
+
+
+def names(numbers: Sequence[int]) -> str:
+    """Such as "Server 2, 3"; none, where there is none."""
+    return "Server " + ", ".join(map(str, numbers)) if numbers else ""
+
+
+def say_what_stands(error: ZenwebserverError, stands: str) -> None:
+    """It ends an operation that had begun to change things, and has left them so."""
+    error.hint = f"{stands} {'' if isinstance(error, NotPublished) else error.hint}".strip()
 
 
 async def start_servers(
@@ -165,7 +208,11 @@ async def take_out(supervisor: Supervisor, report: Report, servers: Sequence[Ser
     """Until no nginx worker knows them any more; others may change things meanwhile, and start them again."""
     if supervisor.balancer.serves and servers:
         with report.step("Taking them out of the pool"):
-            outdated = await supervisor.publish(without=frozenset(server.number for server in servers))
+            without = frozenset(server.number for server in servers)
+            if supervisor.nginx_knows_the_pool(without=without):
+                outdated = supervisor.balancer.outdated_workers()
+            else:
+                outdated = await supervisor.publish(without=without)
             await retire(servers)
             async with supervisor.changes.given_up():
                 if not await supervisor.balancer.workers_gone(outdated):
@@ -197,9 +244,9 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
-    told = error if isinstance(error, ZenwebserverError) else ZenwebserverError(str(error))
+    said = error if isinstance(error, ZenwebserverError) else ZenwebserverError(told(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {told.message}",
-        hint=told.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=told.detail,
+        f"{server.title} did not come up: {said.message}",
+        hint=said.hint or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=said.detail,
     )

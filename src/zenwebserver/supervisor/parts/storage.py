@@ -35,7 +35,6 @@ class Storage(KeptAlive):
     def __init__(self, home: Home, reception: Reception, tasks: Tasks) -> None:
         super().__init__("Storage", tasks, for_ever=True)
         self.python = ""  # the site's
-        self.needed = False  # by the site's configuration
         self.worker: Worker | None = None  # None: of a version in which storage did not call
         self._home = home
         self._reception = reception
