@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from configparser import ConfigParser
 from typing import Any, Callable
 
+from .zodb.guards import guard_server
+
 WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LOG_FORMAT = "%(asctime)s %(levelname)s [%(name)s:%(lineno)s][%(threadName)s] %(message)s"
@@ -17,6 +19,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s [%(name)s:%(lineno)s][%(threadName)s] %(
 
 def load(zope_ini: str, zope_conf: str) -> WSGIApplication:
     """Boot Zope with `zope_conf` in the pipeline of `zope_ini`. Opens the database. Raises what the site raises."""
+    guard_server()
     from paste.deploy import loadapp
     from Zope2.Startup import run
 

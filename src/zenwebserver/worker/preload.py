@@ -16,6 +16,7 @@ import threading
 import time
 
 from . import application, holes
+from .zodb.guards import guard_server
 
 # What an ordinary start imports late; shared memory and time are saved where the site has them.
 ALSO = (
@@ -35,6 +36,7 @@ THREAD_END_SECONDS = 1.0
 def preload(zope_ini: str, zope_conf: str) -> None:
     """Load everything but the database. Raises what the site raises."""
     application.configure_logging(zope_ini)
+    guard_server()
     from Zope2.Startup import get_wsgi_starter
     from Zope2.Startup.run import _set_wsgi_config
 

@@ -16,12 +16,14 @@ from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, z64
 
 from .unopened import Unopened
+from .zodb.guards import guard_storage
 
 logger = logging.getLogger(__name__)
 
 
 def server(conf: str, *, serves: Callable[[Server], None], leaves: Callable[[], None]) -> Server:
     """The server that `conf` describes. Exits where it cannot be read."""
+    guard_storage()
     options = ZEOOptions()
     options.realize(["-C", conf])
     return Server(options, serves, leaves)

@@ -1,0 +1,30 @@
+"""What is mended, and in which process: called before a database is opened."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+from .overrides import put_in_place
+
+IN_SERVERS = ("clashes", "several")
+WITH_ZEO = ("oids", "asking", "behind")
+IN_STORAGE = ("mark",)
+
+
+def guard_server() -> None:
+    """In a process that opens the site's databases: a server, or the zygote that servers are forked from."""
+    _guard(IN_SERVERS)
+    if importlib.util.find_spec("ZEO"):
+        _guard(WITH_ZEO)
+
+
+def guard_storage() -> None:
+    """In the process that keeps Data.fs."""
+    _guard(IN_STORAGE)
+
+
+def _guard(names: tuple[str, ...]) -> None:
+    for name in names:
+        cure = importlib.import_module(f".{name}", __package__)
+        put_in_place(cure.CURE, cure.overrides())

@@ -1,0 +1,181 @@
+"""A commit that storage is killed in: it is done once, or it is told that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from BTrees.OOBTree import OOBTree
+from persistent.list import PersistentList
+from persistent.mapping import PersistentMapping
+from transaction.interfaces import TransientError
+from zeo_storage import Storage, Visitor
+from ZODB import DB
+from ZODB.blob import Blob
+
+from zenwebserver.worker.zodb import asking
+from zenwebserver.worker.zodb.asking import OutcomeUnknown
+
+Guard = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def guarded(guard: Guard) -> None:
+    guard("asking", "several")
+
+
+@pytest.fixture
+def database(storage: Storage) -> DB:
+    database = storage.database()
+    visitor = Visitor(database)
+    visitor.root["list"] = PersistentList()
+    visitor.root["tree"] = OOBTree()
+    visitor.root["map"] = PersistentMapping(value=1)
+    visitor.commit()
+    visitor.close()
+    return database
+
+
+def commit_while_storage_dies(storage: Storage, visitor: Visitor, when: str) -> None:
+    storage.dies_at_the_next_commit(when)
+    with storage.starts_again_when_it_died():
+        visitor.commit()
+
+
+def new_object(root: Any) -> None:
+    root["tree"]["new"] = PersistentMapping(value=1)
+
+
+def change_alone(root: Any) -> None:
+    root["map"]["value"] = 2
+
+
+CHANGES = [new_object, change_alone]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_commit_that_is_stored_is_done(storage: Storage, database: DB, change: Callable[[Any], None]) -> None:
+    writer, reader = Visitor(database), Visitor(database)
+    assert "new" not in reader.root["tree"]
+    assert reader.root["map"]["value"] == 1
+    change(writer.root)
+    commit_while_storage_dies(storage, writer, "after")
+    for each in (writer, reader, Visitor(storage.database())):
+        each.begin()
+        assert ("new" in each.root["tree"], each.root["map"]["value"]) in {(True, 1), (False, 2)}
+    change(writer.root)  # its own objects have the right serials: no conflict
+    writer.root["map"]["value"] = 3
+    writer.commit()
+    reader.begin()
+    assert reader.root["map"]["value"] == 3
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_commit_that_is_not_stored_may_be_repeated(
+    storage: Storage, database: DB, change: Callable[[Any], None]
+) -> None:
+    writer = Visitor(database)
+    change(writer.root)
+    with pytest.raises(TransientError):
+        commit_while_storage_dies(storage, writer, "before")
+    writer.abort()
+    writer.begin()
+    assert "new" not in writer.root["tree"]
+    assert writer.root["map"]["value"] == 1
+    change(writer.root)
+    writer.commit()
+
+
+def test_what_another_has_stored_just_so_meanwhile_is_not_taken_for_it(
+    storage: Storage, database: DB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter: both make 2 of 1, and 2 is 1 too few."""
+    writer, other = Visitor(database), Visitor(storage.database())
+    ask = asking.Question._ask
+
+    def ask_late(question: asking.Question) -> bytes | None:
+        if "value" in other.root["map"] and other.root["map"]["value"] == 1:
+            question._call("ping")  # storage is back
+            other.begin()
+            change_alone(other.root)
+            other.commit()
+        return ask(question)
+
+    monkeypatch.setattr(asking, "CLOCKS_DIFFER", 0.0)
+    monkeypatch.setattr(asking.Question, "_ask", ask_late)
+    change_alone(writer.root)
+    with pytest.raises(OutcomeUnknown):
+        commit_while_storage_dies(storage, writer, "before")
+
+
+def test_an_undo_that_is_stored_cannot_be_told_and_is_not_repeated(storage: Storage, database: DB) -> None:
+    undoing = Visitor(database)
+    change_alone(undoing.root)
+    undoing.commit()
+    database.undo(database.undoInfo(0, 1)[0]["id"], undoing.transaction.get())
+    with pytest.raises(OutcomeUnknown, match="undone"):
+        commit_while_storage_dies(storage, undoing, "after")
+
+
+def test_an_undo_that_is_not_stored_may_be_repeated(storage: Storage, database: DB) -> None:
+    undoing = Visitor(database)
+    change_alone(undoing.root)
+    undoing.commit()
+    database.undo(database.undoInfo(0, 1)[0]["id"], undoing.transaction.get())
+    with pytest.raises(TransientError):
+        commit_while_storage_dies(storage, undoing, "before")
+
+
+def test_a_conflict_that_storage_resolved_is_told_by_what_else_was_stored(storage: Storage, database: DB) -> None:
+    writer, other = Visitor(database), Visitor(storage.database())
+    new_object(writer.root)
+    other.root["tree"]["other"] = 1
+    other.commit()
+    commit_while_storage_dies(storage, writer, "after")
+    writer.begin()
+    assert set(writer.root["tree"]) == {"new", "other"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_conflict_that_storage_resolved_alone(storage: Storage, database: DB, when: str) -> None:
+    """Nothing has been stored since: so it is not. Something has: it may be that or another."""
+    writer, other = Visitor(database), Visitor(storage.database())
+    writer.root["tree"]["mine"] = 1
+    other.root["tree"]["other"] = 1
+    other.commit()
+    with pytest.raises(TransientError if when == "before" else OutcomeUnknown):
+        commit_while_storage_dies(storage, writer, when)
+
+
+def test_storage_that_does_not_come_back_is_told(
+    storage: Storage, database: DB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ASK_SECONDS", 1.0)
+    database.storage._server.timeout = 1  # that the abort waits
+    writer = Visitor(database)
+    new_object(writer.root)
+    storage.dies_at_the_next_commit("after")
+    with pytest.raises(OutcomeUnknown, match="has not come back within 1 s"):
+        writer.commit()
+    writer.abort()
+
+
+def test_the_error_is_not_one_that_is_repeated() -> None:
+    assert not issubclass(OutcomeUnknown, TransientError)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_blob_alone(storage: Storage, when: str) -> None:
+    database = DB(storage.client(blob_dir=str(storage.folder / "cache")))
+    visitor = Visitor(database)
+    visitor.root["blob"] = blob = Blob(b"1")
+    visitor.commit()
+    with blob.open("w") as file:
+        file.write(b"2")
+    with pytest.raises(TransientError if when == "before" else OutcomeUnknown):
+        commit_while_storage_dies(storage, visitor, when)
+    visitor.abort()
+    visitor.begin()
+    with blob.open() as file:
+        assert file.read() == (b"1" if when == "before" else b"2")
