@@ -15,11 +15,12 @@ import ZODB
 from storage_place import Place
 from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected
+from ZODB.Connection import TransactionMetaData
 from ZODB.MappingStorage import MappingStorage
 from ZODB.utils import maxtid, z64
 
 from zenwebserver.worker import patience
-from zenwebserver.worker.patience import BoundedLock, Clients, StorageAway, client_storages
+from zenwebserver.worker.patience import Clients, CommitLock, StorageAway, client_storages
 
 SECONDS = 1.0  # of patience, here
 LONG = 20.0
@@ -138,35 +139,44 @@ def test_zope_may_try_again_what_lost_its_connection_while_it_is_worth_waiting(
         connection.close()
 
 
-def test_a_commit_that_waits_for_another_one_waits_no_longer(opened: Opened) -> None:
+def test_a_commit_that_waits_for_another_one_waits_no_longer_and_leaves_it_its_lock(opened: Opened) -> None:
     with opened.place.serving() as (process, _):
         database = opened.open()
         opened.clients.wait()
-        first, second = (ZODB.Connection.TransactionMetaData() for _ in range(2))
-        storage = database.storage
+        storage, first = database.storage, TransactionMetaData()
         storage.tpc_begin(first)
+        connection = database.open(transaction.TransactionManager())
+        connection.root()["value"] = 2
         goes_away(database, process)
     failures: list[float] = []
-    other = threading.Thread(target=lambda: failures.append(seconds_until_away(lambda: storage.tpc_begin(second))))
+    other = threading.Thread(target=lambda: failures.append(seconds_until_away(connection.transaction_manager.commit)))
     other.start()
     other.join(LONG)
     assert failures
     assert failures[0] < LONG
+    assert not storage._commit_lock._lock.acquire(blocking=False), "the first one still has it"
+    connection.transaction_manager.abort()
+    connection.close()
     begun = time.monotonic()
     storage.tpc_abort(first)
     assert time.monotonic() - begun < SECONDS / 2
-    assert storage._commit_lock.acquire(), "it is free"
+    assert storage._commit_lock._lock.acquire(blocking=False), "it is free"
     storage._commit_lock.release()
 
 
-def test_a_lock_that_is_free_is_taken_and_given_back() -> None:
+def test_a_lock_that_is_free_is_had_and_given_back() -> None:
     def never() -> None:
         raise AssertionError
 
-    lock = BoundedLock(threading.Lock(), never)
-    assert lock.acquire()
+    lock = CommitLock(threading.Lock(), never)
+    with lock.reserved():
+        assert lock.acquire()
+    assert not lock._lock.acquire(blocking=False)
     lock.release()
-    assert lock.acquire()
+    with pytest.raises(KeyError), lock.reserved():
+        raise KeyError  # before it was asked for
+    assert lock.acquire(), "without having been reserved, too"
+    lock.release()
 
 
 def test_those_that_are_wrapped_and_those_that_are_opened_later_are_known(opened: Opened) -> None:

@@ -45,7 +45,8 @@ class Client:
         self._server = storage._server
         self._away_since = None if storage.is_connected() else time.monotonic()  # seconds
         storage._call = self._bounded(storage._call)
-        storage._commit_lock = BoundedLock(storage._commit_lock, self.check)
+        storage._commit_lock = self._commits = CommitLock(storage._commit_lock, self.check)
+        storage.tpc_begin = self._tpc_begin(storage.tpc_begin)
         storage.notify_disconnected = self._told(storage.notify_disconnected, self._has_gone)
         storage.notify_connected = self._told(storage.notify_connected, self._is_back)
         self._server.load_before = self._load_before(self._server.load_before)
@@ -120,6 +121,13 @@ class Client:
                 self.check()
             raise
 
+    def _tpc_begin(self, begin: Callable[..., None]) -> Callable[..., None]:
+        def tpc_begin(*arguments: Any, **how: Any) -> None:
+            with self._commits.reserved():
+                begin(*arguments, **how)
+
+        return tpc_begin
+
     def _tpc_finish(self, finish: Callable[..., Any]) -> Callable[..., Any]:
         def tpc_finish(*arguments: Any, **how: Any) -> Any:
             from ZEO.Exceptions import ClientDisconnected
@@ -142,18 +150,38 @@ class Client:
         return told
 
 
-class BoundedLock:
-    """ZEO's lock for commits, whose holder may wait for the storage: the others do not wait longer than they would."""
+class CommitLock:
+    """ZEO's lock for commits. Whoever has it may wait for the storage; the others wait no longer than they would.
+
+    It is had before ZEO's tpc_begin marks the transaction as begun: where that gives up instead, the end of the
+    transaction that follows would release the lock, which is another's.
+    """
 
     def __init__(self, lock: Any, check: Callable[[], None]) -> None:
         self._lock = lock
         self._check = check
+        self._reserved_by = 0  # a thread that has it, but has not asked for it yet
         self.release = lock.release
 
-    def acquire(self) -> bool:
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
         """Raises StorageAway."""
         while not self._lock.acquire(timeout=LOOK_AGAIN_SECONDS):
             self._check()
+        self._reserved_by = threading.get_ident()
+        try:
+            yield
+        finally:
+            if self._taken():
+                self._lock.release()
+
+    def acquire(self) -> bool:
+        return self._taken() or bool(self._lock.acquire())
+
+    def _taken(self) -> bool:
+        if self._reserved_by != threading.get_ident():
+            return False
+        self._reserved_by = 0
         return True
 
 
