@@ -19,9 +19,10 @@ Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
     "__main__": {"cli"},
-    "cli": {"__main__", "client", "errors", "home", "machine", "pool", "takeover", "package"},
+    "cli": {"__main__", "client", "errors", "finding", "home", "machine", "pool", "takeover", "package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
+    "finding": {"errors", "home", "takeover"},
     "home": {"errors", "machine"},
     "left_behind": {"errors", "home", "machine", "nginx", "pool"},
     "machine": {"errors"},
@@ -64,7 +65,19 @@ ARROWS_IN_THE_SUPERVISOR: Arrows = {
 # The one file of the worker that others import: what crosses the line, for both its ends.
 LANGUAGE_OF_THE_LINE = f"{OURS}.worker.messages."
 SPEAK_IT = {"line", "parts", "health", "adoption"}  # of the supervisor
-OF_THE_SITE = {"AccessControl", "App", "OFS", "Products", "ZEO", "ZODB", "ZPublisher", "Zope2", "paste", "transaction"}
+OF_THE_SITE = {
+    "AccessControl",
+    "Acquisition",
+    "App",
+    "OFS",
+    "Products",
+    "ZEO",
+    "ZODB",
+    "ZPublisher",
+    "Zope2",
+    "paste",
+    "transaction",
+}
 OF_THE_SITE |= {"waitress", "zope", "Testing"}
 OF_PROCESSES_SOCKETS_AND_CLOCKS = {"asyncio", "multiprocessing", "psutil", "signal", "socket", "subprocess", "time"}
 

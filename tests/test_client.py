@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,8 @@ def test_a_command_whose_answer_is_cut_says_what_was_under_way_and_that_its_end_
     answer: str,
     during: str,
 ) -> None:
+    home.settings_file.parent.mkdir(parents=True, exist_ok=True)
+    home.settings_file.touch()
     monkeypatch.setenv("ZENHOME", str(home.path))
     monkeypatch.setattr(sys, "argv", ["zenwebserver", "deploy", "+1"])
     answers(answer)
@@ -243,6 +246,23 @@ def test_what_the_start_of_a_supervisor_comes_to_is_its_last_word(
     assert words in error.value.detail
 
 
+@pytest.mark.real  # what it starts plays a supervisor
+def test_a_supervisor_that_cannot_start_in_a_home_that_cannot_be_written_says_what_to_do(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    unwritable: set[Path] = set()
+    monkeypatch.setattr(os, "access", lambda path, _: path not in unwritable)
+    with pytest.raises(ZenwebserverError) as error:
+        start_supervisor(home)
+    assert error.value.hint == f"Its log: {home.supervisor_log}"
+    unwritable.add(home.log)
+    with pytest.raises(ZenwebserverError) as error:
+        start_supervisor(home)
+    assert error.value.hint.startswith(f"{home.log} cannot be written: a home holds ")
+    assert error.value.hint.endswith("or set ZENHOME to another folder.")
+
+
 @pytest.mark.parametrize("command", ["status", "upgrade", "threads 1"])
 def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(
     home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
@@ -321,6 +341,6 @@ def test_a_supervisor_whose_home_was_removed_is_told_of_and_gets_no_second_one(
             main()
         said = "".join(capfd.readouterr())
         assert (f"its supervisor, pid {supervisor.pid}, still runs" in said) is not done
-        assert ended.value.code == (0 if (command, done) == ("stop", True) else 1)
+        assert ended.value.code == (2 if done and command != "status" else 1), "there is no home"
         assert not home.path.exists()
     home.path.mkdir()

@@ -29,10 +29,11 @@ TRIES = 10
 
 
 class Client:
-    """Talks to the supervisor of one home."""
+    """Talks to the supervisor of one home; `whence` says why that one is meant."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, whence: str = "") -> None:
         self.home = home
+        self.whence = whence
         self._asked: Identity | None = None  # the supervisor that the last operation was asked of
 
     def status(self) -> dict[str, Any] | None:
@@ -56,7 +57,7 @@ class Client:
             if self.is_supervised():
                 raise self.silence() from error
             raise ZenwebserverError(
-                f"The supervisor does not answer: {error}", hint="To start it: zenwebserver start"
+                f"The supervisor does not answer: {told(error)}", hint="To start it: zenwebserver start"
             ) from error
         if "error" in answer:
             raise ZenwebserverError(f"Server {number}: {answer['error']}", hint=answer.get("hint", ""))
@@ -65,6 +66,8 @@ class Client:
 
     def _get(self, path: str) -> dict[str, Any]:
         with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+            connection.connect()
+            self._refuse_anothers(connection)
             connection.request("GET", path)
             with connection.getresponse() as answer:
                 found: dict[str, Any] = json.load(answer)
@@ -121,9 +124,28 @@ class Client:
         """What is said of a supervisor whose home was removed or moved away, and which runs all that it ran."""
         if not (supervisor := left_behind.supervisor_without_home(self.home)):
             return None
+        place = left_behind.moved_to(supervisor)
+        gone, what = (f"was moved to {place}", "is") if place else ("is gone", "was")
+        there = f"ZENHOME={place} zenwebserver stop" if place else f"kill {supervisor.pid}"
         return ZenwebserverError(
-            f"{self.home.path} is gone, and its supervisor, pid {supervisor.pid}, still runs what was in it",
-            hint=f"Nothing was done. Put the home back; or, to stop all that runs: kill {supervisor.pid}",
+            f"{self.home.path} {gone}, and its supervisor, pid {supervisor.pid}, still runs what {what} in it",
+            hint=f"Nothing was done. Put the home back; or, to stop all that runs: {there}",
+        )
+
+    def status_elsewhere(self) -> dict[str, Any] | None:
+        """What runs of a home that was moved away from here while it ran; None where it was not, or is not reached."""
+        supervisor = left_behind.supervisor_without_home(self.home)
+        place = left_behind.moved_to(supervisor) if supervisor else None
+        return Client(Home(place))._status() if place else None
+
+    def displacement(self, status: dict[str, Any]) -> ZenwebserverError | None:
+        """What is said of a home that was moved to here while it ran; `status` is what its supervisor says."""
+        former = status.get("home", "")
+        if not former or os.path.exists(former):  # noqa: PTH110 - what may not be seen is not said to be gone
+            return None
+        return ZenwebserverError(
+            f"This home was moved here from {former} while it ran: what runs goes on, but what dies does not come back",
+            hint="To go on here: zenwebserver stop, then zenwebserver start. Or put it back.",
         )
 
     def operate(self, name: str, **what: Any) -> Iterator[dict[str, Any]]:
@@ -157,7 +179,7 @@ class Client:
                     yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
-                raise _NotBegun(str(error) or "it ended") from error
+                raise _NotBegun(told(error) or "it ended") from error
             with answer:
                 yield from self._events(answer)
 
@@ -187,6 +209,7 @@ class Client:
             connection = _Connection(self.home.control_socket, None)
             try:
                 connection.connect()
+                self._refuse_anothers(connection)
             except OSError:
                 connection.close()
                 # None runs, or one is just beginning or ending, or was robbed of its socket.
@@ -196,6 +219,12 @@ class Client:
             else:
                 self._asked = connection.peer()
                 return connection
+
+    def _refuse_anothers(self, connection: _Connection) -> None:
+        """Raises OSError where it is the socket of another home, of which this one is a copy with hard links."""
+        peer = connection.peer()
+        if peer and (path := left_behind.supervised_by(peer)) and self.home.is_other_than(path):
+            raise ConnectionRefusedError(f"the supervisor of {path} answers at {self.home.control_socket}")
 
     def wait_for_end(self) -> None:
         """Wait until the supervisor's process has ended, when it was told that nothing is left to do."""
@@ -246,8 +275,21 @@ def start_supervisor(home: Home) -> bool:
     else:
         supervisor.wait()
     if last not in ("ready", "running"):
-        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=f"Its log: {home.supervisor_log}")
+        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=_what_to_do(home))
     return last == "ready"
+
+
+def _what_to_do(home: Home) -> str:
+    """Where a supervisor cannot start: a home that cannot be written is what it is of first."""
+    for folder in (home.path, home.etc, home.var, home.run, home.log):
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            return (
+                f"{folder} cannot be written: a home holds what is generated, sockets, logs and data. "
+                "Let its owner write there, or set ZENHOME to another folder."
+            )
+    if not home.path.is_dir():
+        return "Set ZENHOME to a folder, or to a path where one can be made."
+    return f"Its log: {home.supervisor_log}"
 
 
 class _Connection(http.client.HTTPConnection):

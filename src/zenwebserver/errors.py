@@ -38,7 +38,9 @@ class NeedsConsent(UsageError):
     """Refused unless the admin says so; on a terminal, the admin is asked."""
 
 
-def told(error: OSError) -> str:
-    """What the machine refused, without its number: the file, where there is one, and the reason."""
+def told(error: BaseException) -> str:
+    """What is said of it. Of what the machine refused: the file, where there is one, and the reason, not its number."""
+    if not isinstance(error, OSError):
+        return str(error)
     reason = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.machine.files import make_folder
 
 # A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
+# What cannot be told to nginx, or which it takes for a pattern or a variable (nginx/config.py, settings/datatypes.py).
+IMPOSSIBLE = re.compile(r"""["'`;{}$\\*?\[\]\x00-\x1f\x7f\ud800-\udfff]""")
+# What an `init` that was cut off has left, and what a file system has that is empty.
+AT_ITS_TOP = {"etc", "var", "log", "html", "inituser", "lost+found"}
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,6 @@ class Home:
     path: Path
 
     @classmethod
-    def find(cls, environment: Mapping[str, str]) -> Home:
-        """The home that the environment names: ZENHOME, else $XDG_DATA_HOME/zenwebserver."""
-        if named := environment.get("ZENHOME"):
-            path = Path(named).expanduser()
-        else:
-            data = environment.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-            path = Path(data) / "zenwebserver"
-        return cls.at(path)
-
-    @classmethod
     def at(cls, path: Path) -> Home:
         """The home at `path`. Raises ZenwebserverError where its sockets would have no room, or no folder can be."""
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a linked home
@@ -39,6 +33,12 @@ class Home:
             raise ZenwebserverError(
                 f"The home's path is too long for Unix sockets: {absolute}",
                 hint=f"Set ZENHOME to a path of at most {LONGEST_HOME} bytes.",
+            )
+        if character := IMPOSSIBLE.search(str(absolute)):
+            shown = os.fsencode(absolute).decode(errors="replace")
+            raise ZenwebserverError(
+                f"The home's path holds {character[0]!r}, which nginx or Zope would take for something else: {shown}",
+                hint="Move the home, or set another ZENHOME.",
             )
         if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises
             raise ZenwebserverError(
@@ -50,6 +50,41 @@ class Home:
     def exists(self) -> bool:
         """Whether a home was made here; a missing or empty folder is none."""
         return self.settings_file.exists()
+
+    def is_other_than(self, folder: Path) -> bool:
+        """Whether `folder` is another home, though one of the two may be called as the other was before."""
+        try:
+            return Home(folder).exists() and not folder.samefile(self.path)
+        except OSError:
+            return False
+
+    def missing(self, whence: str = "") -> UsageError:
+        """What is said where a home is needed and none was made; `whence` says why it is looked for here."""
+        return UsageError(
+            f"There is no home at {self.path}{f' ({whence})' if whence else ''}",
+            hint="Nothing was done. To make one there: zenwebserver init. To work in another one, set ZENHOME to it.",
+        )
+
+    def refuse_strangers(self) -> None:
+        """A home is made in a new folder, or becomes of a Zope instance.
+
+        Raises UsageError where the folder holds something else, ZenwebserverError where that cannot be seen.
+        """
+        if self.zope_conf.exists():
+            return
+        try:
+            strangers = sorted({each.name for each in self.path.iterdir()} - AT_ITS_TOP)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ZenwebserverError(f"{self.path} cannot be read: {error.strerror}") from error
+        if strangers:
+            shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+            raise UsageError(
+                f"{self.path} is no home, no Zope instance and not empty: it holds {shown}",
+                hint="Nothing was done. Set ZENHOME to another folder; or, if the home is to be made there: "
+                "zenwebserver init --force",
+            )
 
     # What the admin sets, and what is generated from it.
     @property
@@ -89,6 +124,11 @@ class Home:
     @property
     def pool_record(self) -> Path:
         return self.pool_folder / "pool.json"
+
+    @property
+    def accepted_paths(self) -> Path:
+        """What leads into another home, and is meant (supervisor/operations/elsewhere.py)."""
+        return self.pool_folder / "accepted.json"
 
     @property
     def storage_conf(self) -> Path:

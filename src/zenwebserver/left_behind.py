@@ -10,7 +10,8 @@ from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
-from zenwebserver.machine.identity import Identity, started_as, started_with
+from zenwebserver.machine.files import current_place
+from zenwebserver.machine.identity import Identity, started_as, started_with, working_folder
 from zenwebserver.nginx import pool_file
 
 
@@ -23,7 +24,7 @@ def parts(home: Home) -> dict[str, Any]:
             "attached": deployed.servers[number],
             "reason": "",
             "leaving": [],
-            **_listening(_pid(home.pid_file(f"zope{number}"))),
+            **_listening(_pid(home, f"zope{number}")),
         }
         for number in deployed.numbers
     ]
@@ -59,16 +60,37 @@ def supervisor_without_home(home: Home) -> Identity | None:
     return next(iter(started_as(["-m", "zenwebserver.supervisor", str(home.path)])), None)
 
 
-def _pid(pid_file: Path) -> int | None:
-    identity = Identity.read(pid_file)
-    return identity.pid if identity else None
+def moved_to(supervisor: Identity) -> Path | None:
+    """Where the home of a supervisor is now, by the folder that it has locked (supervisor/lock.py)."""
+    try:
+        opened = list(Path(f"/proc/{supervisor.pid}/fd").iterdir())
+    except OSError:
+        return None
+    places = (place for each in opened if (place := current_place(each)) and place.name == "etc")
+    return next((place.parent for place in places if Home(place.parent).exists()), None)
+
+
+def supervised_by(supervisor: Identity) -> Path | None:
+    """The home that a supervisor was started for, by the words of its command (supervisor/__main__.py)."""
+    try:
+        words = os.fsdecode(Path(f"/proc/{supervisor.pid}/cmdline").read_bytes()).split("\0")
+        return Path(words[words.index("zenwebserver.supervisor") + 1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid(home: Home, name: str) -> int | None:
+    """Of a copied home the pid files name the processes of the other one."""
+    identity = Identity.read(home.pid_file(name))
+    return identity.pid if identity and identity.works_in(home.path) else None
 
 
 def _storage_pid(home: Home) -> int | None:
     """By its command, where its pid file is lost: whoever stops the site ends it, too."""
-    if (named := _pid(home.pid_file("storage"))) or not home.path.is_dir():
+    if (named := _pid(home, "storage")) or not home.path.is_dir():
         return named
-    return next((found.pid for found in started_with(home.storage_mark, home.path.stat().st_uid)), None)
+    found = started_with(home.storage_mark, home.path.stat().st_uid)
+    return next((each.pid for each in found if not home.is_other_than(working_folder(each.pid))), None)
 
 
 def _listening(pid: int | None) -> dict[str, Any]:
@@ -86,4 +108,5 @@ def _nginx_pid(home: Home) -> int | None:
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None
-    return pid if b"nginx: master" in title and os.fsencode(home.nginx_conf) in title else None
+    ours = b"nginx: master" in title and b" -c " + os.fsencode(home.nginx_conf) in title
+    return pid if ours and not home.is_other_than(working_folder(pid)) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zenwebserver.errors import UsageError, ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError, told
 from zenwebserver.machine import files
 
 DEFAULT_SIZE = 2
@@ -58,10 +58,15 @@ def load(record: Path) -> Pool:
         return Pool()
     except (OSError, ValueError, ZenwebserverError) as error:
         raise ZenwebserverError(
-            f"The pool's record cannot be read: {record}: {str(error).removeprefix(f'{record} ')}",
+            f"The pool's record cannot be read: {record}: {_why(record, error)}",
             hint='Repair it, e.g. {"servers": {"1": {"attached": true}}}, or move it away and deploy again. '
             "Nothing was changed.",
         ) from error
+
+
+def _why(record: Path, error: Exception) -> str:
+    reason = told(error)
+    return reason.removeprefix(f"{record}: ").removeprefix(f"{record} ")
 
 
 def parse(text: str) -> Pool:

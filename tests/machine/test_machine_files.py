@@ -263,3 +263,16 @@ def test_a_missing_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     assert (tmp_path / "log" / "nginx").stat().st_mode & 0o777 == 0o700
     files.make_folder(tmp_path / "log" / "nginx")
     assert (tmp_path / "log" / "nginx").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "no folder" / "nginx.conf"
+    with pytest.raises(FileNotFoundError) as missing:
+        files.replace(path, "text")
+    assert missing.value.filename == str(path)
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        files.replace(path, "text")
+    assert error.value.filename == str(path)
+    assert names(tmp_path) == {"folder"}

@@ -37,6 +37,34 @@ def test_another_start_time_or_another_boot_is_another_process(tmp_path: Path, f
     assert Identity.read(tmp_path / "pid") is None
 
 
+def test_a_process_is_of_the_folder_where_it_works_wherever_that_is_moved(tmp_path: Path) -> None:
+    folder, copy = tmp_path / "a", tmp_path / "b"
+    for each in (folder, copy):
+        each.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    with subprocess.Popen(["sleep", "600"], cwd=folder) as process:
+        named = Identity.of(process.pid)
+        assert named
+        assert named.works_in(folder)
+        assert named.works_in(tmp_path / "link")
+        assert not named.works_in(copy)
+        folder.rename(tmp_path / "c")
+        assert named.works_in(tmp_path / "c")
+        assert not named.works_in(folder)
+        (tmp_path / "c").rmdir()
+        assert not named.works_in(copy), "a folder that is gone is no other one"
+        process.kill()
+
+
+def test_one_that_has_gone_to_work_elsewhere_is_known_by_its_environment(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], cwd="/", env={**os.environ, "ZENHOME": str(tmp_path)}) as process:
+        named = Identity.of(process.pid)
+        assert named
+        assert named.works_in(tmp_path)
+        assert not named.works_in(tmp_path.parent)
+        process.kill()
+
+
 @pytest.mark.parametrize("text", ["", "17", "one two three", "1 2 3 4", "\0"])
 def test_a_file_that_makes_no_sense_names_nobody(tmp_path: Path, text: str) -> None:
     (tmp_path / "pid").write_text(text)

@@ -52,12 +52,15 @@ def start(binary: Path, capabilities: Capabilities, home: Home, upstream: Upstre
         template: str = "",
         address: str = "127.0.0.1",
         variables: Iterable[str] = (),
+        name_port: int | None = None,
     ) -> Balancer:
         pool = [PoolServer(1, "127.0.0.1", upstream.port)] if servers is None else list(servers)
         port = held.enter_context(free_ports.reserved())
         ports = f"httpAddress {address}\nhttpPort {port}\nsslPort {port + 1}\n"
         settings = settings_of(home, ports + text, variables)
-        write_configuration(home, settings, capabilities, pool, template=template, ipv6=address == "*")
+        write_configuration(
+            home, settings, capabilities, pool, template=template, ipv6=address == "*", name_port=name_port
+        )
         balancer = Balancer(binary, home, settings)
         held.callback(balancer.stop)
         balancer.wait_until_it_listens("127.0.0.1" if address == "*" else address)

@@ -46,12 +46,13 @@ def write_configuration(
     *,
     template: str = "",
     ipv6: bool = False,
+    name_port: int | None = None,
 ) -> None:
     home.make_folders()
     for folder in config.folders(settings, home):
         folder.mkdir(parents=True, exist_ok=True)
     home.error_page.write_text(config.shipped_error_page())
-    home.nginx_pool_conf.write_text(config.render_pool(tuple(pool), settings, capabilities))
+    home.nginx_pool_conf.write_text(config.render_pool(tuple(pool), settings, capabilities, name_port=name_port))
     text = config.render(
         template or config.shipped_template(),
         template_name="nginx.conf.template",
@@ -97,6 +98,10 @@ class Balancer:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(30)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def error_log(self) -> str:
         return (self.home.nginx_log / "error.log").read_text()
@@ -156,6 +161,7 @@ class Start(Protocol):
         template: str = "",
         address: str = "127.0.0.1",
         variables: Iterable[str] = (),
+        name_port: int | None = None,
     ) -> Balancer: ...
 
 

@@ -23,7 +23,8 @@ def main(zope_conf: str) -> None:
 
     from Products.CMFPlone.factory import addPloneSite
 
-    addPloneSite(root, "Plone", title=TITLE, distribution_name="classic")
+    site = addPloneSite(root, "Plone", title=TITLE, distribution_name="classic")
+    site.portal_setup.runAllImportStepsFromProfile("profile-plone.restapi:default")
     transaction.commit()
     root._p_jar.close()
     Zope2.DB.close()

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from zenwebserver.home import Home, make_folder
 from zenwebserver.machine import files
 from zenwebserver.site import zope_conf
@@ -147,8 +149,9 @@ def test_a_storage_that_restarts_makes_requests_wait_and_none_fail(home: Home) -
             servers.close()
 
 
-def test_the_site_runs_without_zenwebserver_too(home: Home) -> None:
+def test_the_site_runs_without_zenwebserver_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     password = created(home).password
+    monkeypatch.setenv("ZENHOME", str(home.path))
     with booted(home.server_log("1"), password, home.zope_conf, home.zope_ini) as server:
         assert server.ask("GET", "/manage_main")[0] == 200
         assert server.ask("GET", "/manage_main", password="wrong")[0] == 401

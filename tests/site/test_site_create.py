@@ -162,3 +162,12 @@ def test_a_dollar_in_the_homes_path_is_no_variable(home: Home) -> None:
     odd = Home.at(home.path / "a$b c")
     create(odd)
     assert zope_conf.read(odd.zope_conf).instance_home == odd.path
+
+
+def test_nothing_in_a_new_home_says_where_it_stands(home: Home) -> None:
+    create(home)
+    told = [path for path in home.path.rglob("*") if path.is_file() and str(home.path) in path.read_text()]
+    assert told == []
+    moved = Home.at(home.path.rename(home.path.with_name("moved")))
+    assert zope_conf.read(moved.zope_conf).data_files == (moved.var / "filestorage/Data.fs",)
+    assert create(moved), "it still lacks its administrator"

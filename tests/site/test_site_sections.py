@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def read(tmp_path: Path, text: str, **others: str) -> sections.Document:
         (tmp_path / f"{name}.conf").write_text(other)
     path = tmp_path / "zope.conf"
     path.write_text(text)
-    return sections.read(path)
+    return sections.read(path, os.environ)
 
 
 def value(document: sections.Document, name: str) -> str:
@@ -104,7 +105,7 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "zope.conf"
     path.write_bytes(b"instancehome /\xe9\n")
     with pytest.raises(ZenwebserverError, match=r"zope\.conf is not UTF-8: line 1, byte 0xe9"):
-        sections.read(path)
+        sections.read(path, os.environ)
 
 
 def test_the_definitions_that_zconfig_reads_are_those_that_are_read_here(tmp_path: Path) -> None:

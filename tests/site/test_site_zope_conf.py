@@ -282,3 +282,33 @@ def test_a_name_that_is_not_defined_is_told_with_its_line(tmp_path: Path) -> Non
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ZenwebserverError, match=r"gone.conf cannot be read"):
         zope_conf.read(tmp_path / "gone.conf")
+
+
+def test_the_home_is_where_the_file_stands_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZENHOME", "/srv/another")
+    home = tmp_path / "h$1 b"
+    (home / "etc").mkdir(parents=True)
+    path = home / "etc" / "zope.conf"
+    path.write_text(
+        "# not $(ZENHOME)\n%define HERE $(ZENHOME)\ninstancehome $HERE\ndefault-zpublisher-encoding $(CODE)\n"
+        "<zodb_db main>\nmount-point /\n<filestorage>\npath $(ZENHOME)/x.fs\n</filestorage>\n</zodb_db>\n"
+    )
+    monkeypatch.setenv("CODE", "utf-8")
+    conf = zope_conf.read(path)
+    assert conf.instance_home == home
+    assert conf.data_files == (home / "x.fs",)
+    (tmp_path / "c1").mkdir()
+    root = server(conf, tmp_path)  # read in an environment that names another home
+    assert root.instancehome == str(home)
+    text = conf.server_conf(client_home=Path("/c"), name="zope1", storage_socket=SOCKET)
+    assert "# not $(ZENHOME)\n" in text
+    assert "$(CODE)\n" in text, "what is of the environment stays so"
+
+
+def test_what_is_relative_begins_in_the_home(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc" / "zope.conf"
+    path.write_text("instancehome .\n<zodb_db main>\n<filestorage>\npath var/x.fs\n</filestorage>\n</zodb_db>\n")
+    assert zope_conf.read(path).data_files == (tmp_path / "var" / "x.fs",)

@@ -57,6 +57,7 @@ class Machine:
         self.leave_seconds = 0.0  # until a server that leaves has answered what it had accepted
         self.reports = False  # servers report every few seconds, as real ones do
         self.slow: dict[int, float] = {}  # pid -> seconds until it calls a new supervisor
+        self.elsewhere: set[int] = set()  # pids of another home's processes
         self.lacks: OSError | None = None  # what a process that is to be started raises
         self._kernel = Identity.of
 
@@ -101,7 +102,8 @@ class Machine:
 
     def started_with(self, part: str, uid: int) -> list[Identity]:
         assert (part, uid) == (self.home.storage_mark, os.geteuid())
-        return [storage.identity for storage in self.storages if storage.running and not storage.is_hidden]
+        here = [each for each in self.storages if each.running and each.pid not in self.elsewhere]
+        return [each.identity for each in here if not each.is_hidden]
 
     def last_argument(self, pid: int) -> str:
         return next((storage.argument for storage in self.storages if storage.pid == pid), "")
@@ -209,6 +211,7 @@ class ServerProcess(CallingProcess):
         )
         self.spec = spec
         self.silent = False
+        self.works_on: list[str] = []  # requests, a thread each; "" for one that is idle
         self.figures = Figures()
 
     def begins(self) -> None:
@@ -317,5 +320,8 @@ class LineCall(FakeCall):
             assert order.server
             assert isinstance(self.process, ZygoteProcess)
             self.process.fork(order.server)
+        elif order.order is OrderName.THREADS and isinstance(self.process, ServerProcess) and self.process.works_on:
+            now = tuple(ThreadNow(f"waitress-{n}", request) for n, request in enumerate(self.process.works_on))
+            asyncio.get_running_loop().call_soon(self.hear, dataclasses.replace(self.standing, threads=now))
         else:
             super().obey(order, listener)

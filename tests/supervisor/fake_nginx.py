@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +14,13 @@ from fakes import FakeProcess
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.nginx.binary import Capabilities
+from zenwebserver.nginx.config import PoolServer, resolver_of
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
 CAPABILITIES = Capabilities(version=(1, 31, 0), ssl=True, http2=True)
+NAME_PORT = 20999
 
 
 class NginxWorkers:
@@ -27,6 +29,37 @@ class NginxWorkers:
     def __init__(self, ports: frozenset[int]) -> None:
         self.ports = ports
         self.gone = asyncio.Event()
+
+
+class FakeNames:
+    """What nginx asks for (parts/nginx_names.py): it asks once a second, where its configuration says so."""
+
+    def __init__(self, balancer: FakeBalancer) -> None:
+        self.usable = False  # else the nginx that runs is one that must be reloaded
+        self.hears = True  # else it does not ask
+        self.told: tuple[PoolServer, ...] | None = None
+        self._balancer = balancer
+
+    def port(self) -> int | None:
+        return NAME_PORT if self.usable else None
+
+    def tell(self, servers: Sequence[PoolServer]) -> None:
+        if self.usable:
+            self.told = tuple(server for server in servers if server.attached)
+
+    async def asks(self, *, expected: bool) -> bool:
+        return self._balancer.asks_for_servers
+
+    async def taken_up(self) -> None:
+        if not self.hears:
+            await asyncio.sleep(10.0)
+            raise ZenwebserverError("nginx did not ask for its servers within 10 s")
+        await asyncio.sleep(1.0)
+        assert self._balancer.workers
+        self._balancer.workers.ports = frozenset(server.port for server in self.told or ())
+
+    def close(self) -> None:
+        self.told = None
 
 
 class FakeBalancer(KeptAlive):
@@ -38,6 +71,9 @@ class FakeBalancer(KeptAlive):
         self.ports: tuple[int, ...] = ()
         self.leaving = SimpleNamespace(drain_timeout=600.0)
         self.knows_its_files = False
+        self.names = FakeNames(self)
+        self.reload_pause = 0.0
+        self.asks_for_servers = False  # the configuration that it has read says so
         self.home = home
         self.workers: NginxWorkers | None = None
         self.former: list[NginxWorkers] = []
@@ -135,6 +171,7 @@ class FakeBalancer(KeptAlive):
         self.workers = NginxWorkers(
             frozenset(map(int, re.findall(r"^ +server 127\.0\.0\.1:(\d+) max_fails", text, re.MULTILINE)))
         )
+        self.asks_for_servers = bool(resolver_of(text))
         self.knows_its_files = True
 
     def _let_go_workers(self) -> None:

@@ -240,6 +240,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         for name in ("started_with", "last_argument"):
             monkeypatch.setattr(storage, name, getattr(site.machine, name))
         monkeypatch.setattr(Identity, "of", staticmethod(site.machine.identity))
+        monkeypatch.setattr(Identity, "works_in", lambda identity, _: identity.pid not in site.machine.elsewhere)
         monkeypatch.setattr(control, "verify", lambda *what, **how: site.balancer.verify(*what, **how))
         yield site
         site.machine.close()

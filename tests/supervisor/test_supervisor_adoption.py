@@ -222,6 +222,25 @@ async def test_one_that_never_served_is_ended_and_its_server_is_as_if_it_had_not
     await site.end()
 
 
+async def test_what_pid_files_name_that_came_with_a_copied_home_is_left_alone(site: FakeSite) -> None:
+    storage = site.machine.storage_of_a_version_without_a_line()
+    others = [storage, server_left(site, "1"), zygote_left(site, "1")]
+    for process, name in zip(others, ("storage", "zope1", "zygote1"), strict=True):
+        process.name_in(site.home.pid_file(name))
+        site.machine.elsewhere.add(process.pid)
+    await adopt(site.supervisor)
+    assert site.supervisor.idle
+    await site.started(1)
+    assert site.supervisor.storage.pid not in (None, storage.pid)
+    assert site.releases() == ["1"]
+    await site.ok("stop")
+    assert [process.signals for process in others] == [[], [], []]
+    assert all(process.running for process in others)
+    for process in others:
+        process.die()
+    await site.end()
+
+
 async def test_many_that_never_served_and_do_not_hear_are_ended_at_once(site: FakeSite) -> None:
     for number in range(1, 6):
         process = server_left(site, str(number), WorkerState.STARTING)

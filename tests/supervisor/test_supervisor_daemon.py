@@ -340,6 +340,21 @@ async def test_in_a_home_that_was_removed_nothing_is_made(home: Home) -> None:
         await status(home)
 
 
+async def test_a_home_that_was_moved_away_is_noticed_once_and_where_it_went(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = home.path.with_name(f"{home.path.name}m")
+    async with begun(home):
+        for _ in range(2):
+            home.path.rename(moved)
+            await asyncio.sleep(5)
+            moved.rename(home.path)
+            await asyncio.sleep(2)
+        said = f"{home.path} was moved to {moved}: what runs goes on, and what dies does not come back"
+        assert [record.getMessage() for record in caplog.records if "was moved" in record.getMessage()] == [said] * 2
+        await status(home)
+
+
 async def test_a_command_that_looks_whether_a_supervisor_holds_the_home_is_not_taken_for_one(home: Home) -> None:
     async with begun(home) as it:
         home.etc.rename(home.path / "etc.away")

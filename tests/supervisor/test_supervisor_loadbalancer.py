@@ -107,6 +107,17 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def test_where_the_home_was_moved_away_nginx_is_not_started_and_nothing_is_made(
+    home: Home, nginx: FakeNginx
+) -> None:
+    balancer = LoadBalancer(home, Tasks())
+    moved = home.path.rename(home.path.with_name(f"{home.path.name}m"))
+    with pytest.raises(FileNotFoundError):
+        await balancer.start()
+    assert not home.path.exists()
+    moved.rename(home.path)
+
+
 # What an earlier supervisor left.
 
 
@@ -226,6 +237,25 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
         worker.die()
     assert await gone
     assert balancer.outdated_workers() == set()
+    await balancer.stop()
+
+
+async def test_two_reloads_have_the_pause_between_them_that_was_set(home: Home, nginx: FakeNginx) -> None:
+    balancer, master = await running(home, nginx)
+    master.ignores.add(signal.SIGHUP)
+    balancer.reload_pause = 5.0
+    begun = []
+    for _ in range(2):
+        former = nginx.workers(master.pid)
+        reload = asyncio.create_task(balancer.reload())
+        while not master.signals:
+            await asyncio.sleep(0.01)
+        begun.append(asyncio.get_running_loop().time())
+        master.signals.clear()
+        nginx.begins_to_reload(master)
+        nginx.has_reloaded(master, former)
+        await reload
+    assert 4.9 < begun[1] - begun[0] < 5.2
     await balancer.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings, parse
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
+from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
+from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.tasks import Tasks
 
 SERVERS = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082)]
 
@@ -39,6 +43,16 @@ def configured(home: Home) -> Settings:
     files.replace(home.nginx_pool_conf, candidate.pool_conf)
     files.replace(home.nginx_conf, candidate.nginx_conf)
     return settings
+
+
+async def put_pool(home: Home, settings: Settings, servers: list[PoolServer]) -> str:
+    """Where nginx does not run. Returns the pool's file."""
+    balancer = LoadBalancer(home, Tasks())
+    try:
+        await Published(home, balancer).put_pool(settings, servers)
+    finally:
+        balancer.names.close()
+    return home.nginx_pool_conf.read_text()
 
 
 def damage(path: Path) -> bytes:
@@ -84,8 +98,7 @@ def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> N
     """nginx itself takes any byte in a comment."""
     settings = configured(home)
     damaged = damage(home.nginx_conf)
-    assert asyncio.run(published.put_pool(home, settings, SERVERS))
-    assert "127.0.0.1:9082" in home.nginx_pool_conf.read_text()
+    assert "127.0.0.1:9082" in asyncio.run(put_pool(home, settings, SERVERS))
     assert home.nginx_conf.read_bytes() == damaged
     assert not asyncio.run(published.is_current(home, settings))
     asyncio.run(published.verify_in_place(home, settings))
@@ -94,10 +107,10 @@ def test_nginx_conf_that_is_no_text_stops_no_change_of_the_pool(home: Home) -> N
 @pytest.mark.real
 def test_a_damaged_file_of_the_pool_is_written_anew(home: Home) -> None:
     settings = configured(home)
-    damaged = damage(home.nginx_pool_conf)
-    assert asyncio.run(published.put_pool(home, settings, SERVERS[:1]))
-    assert damaged.startswith(home.nginx_pool_conf.read_bytes())
-    assert not asyncio.run(published.put_pool(home, settings, SERVERS[:1]))
+    damage(home.nginx_pool_conf)
+    text = asyncio.run(put_pool(home, settings, SERVERS[:1]))
+    assert "server 127.0.0.1:9081 max_fails=0;" in text
+    assert text.endswith("}\n")
 
 
 @pytest.mark.real
@@ -105,7 +118,7 @@ def test_nginx_goes_on_being_asked_when_its_folders_were_removed(home: Home) -> 
     settings = configured(home)
     assert asyncio.run(published.is_current(home, settings))
     for ask in (
-        lambda: published.put_pool(home, settings, SERVERS),
+        lambda: put_pool(home, settings, SERVERS),
         lambda: published.verify_in_place(home, settings),
     ):
         shutil.rmtree(home.log)
@@ -171,3 +184,53 @@ def test_what_killed_supervisors_left_is_swept_and_what_is_anybody_elses_stays(h
     assert set(published.sweep(home)) == {*now, *former}
     assert everything - set(home.path.rglob("*")) == {*now, inside, *former}
     assert published.sweep(home) == []
+
+
+@pytest.mark.real
+def test_nginxs_words_name_the_real_files_and_the_line_that_it_means(home: Home) -> None:
+    settings = configured(home)
+    nginx_conf = home.nginx_conf.read_text()
+    home.nginx_conf.write_text(f"frobnicate on;\n{nginx_conf}")
+    with pytest.raises(ZenwebserverError) as caught:
+        asyncio.run(published.put_pool(home, settings, SERVERS))
+    assert f'unknown directive "frobnicate" in {home.nginx_conf}:1' in caught.value.detail
+    assert caught.value.detail.endswith(f"\n{home.nginx_conf}:1: frobnicate on;")
+    assert files.MARK not in str(caught.value.detail)
+
+    home.nginx_template.write_text(home.nginx_template.read_text().replace("http {", "http {\n    frobnicate on;", 1))
+    with pytest.raises(ZenwebserverError) as caught:
+        asyncio.run(published.verified(home, settings, SERVERS))
+    assert caught.value.detail.endswith(": frobnicate on;")
+    assert files.MARK not in str(caught.value.detail)
+    assert f"comes of {home.nginx_template}" in caught.value.hint
+
+
+def test_zopes_words_name_the_real_file_and_its_line(home: Home) -> None:
+    """Zope was given a copy, which has other lines before it."""
+    original = home.zope_conf
+    original.write_text("%define A b\ncache-size many\ntwice\ntwice\n")
+    candidate = home.etc / ".verify-abcdefgh" / "zope.conf"
+    text = "# Generated\n%import ZEO\n%define A b\ncache-size many\ntwice\ntwice\nclienthome /x\n"
+
+    def told(words: str) -> str:
+        return published._of_zope_conf(words, candidate, text, original)
+
+    assert told(f"{candidate}: bad: 'many' (line 4, in file://{candidate})") == (
+        f"{original}: bad: 'many' (line 2, in {original})"
+    )
+    assert told("line 5") == "the line `twice`"
+    assert told("line 7") == "the line `clienthome /x`"
+
+
+@pytest.mark.real
+def test_a_program_that_is_no_nginx_is_told_before_it_verifies_anything(home: Home) -> None:
+    settings = dataclasses.replace(configured(home), nginx=home.path)
+    with pytest.raises(ZenwebserverError, match="The nginx program is a folder"):
+        asyncio.run(published.verify_in_place(home, settings))
+
+
+def test_a_candidate_that_cannot_be_written_is_told_by_its_folder(home: Home) -> None:
+    shutil.rmtree(home.etc)
+    with pytest.raises(OSError, match="No such file") as caught, published._folder_beside(home):
+        pass
+    assert caught.value.filename == str(home.etc)

@@ -44,6 +44,29 @@ def calling(token: str, state: WorkerState = WorkerState.SERVING, listener: sock
     return FakeCall(FakeProcess(), standing, listener and listener.dup())
 
 
+async def test_a_process_of_another_home_is_told_nothing_and_keeps_its_socket(
+    log: Path, listening: socket.socket
+) -> None:
+    reception = Reception(is_ours=lambda _: False)
+    for adopted in (False, True):
+        if adopted:
+            reception.adopted()
+        call = calling("another's", listener=listening)
+        zygote = calling("another's zygote")
+        zygote.standing = replace(zygote.standing, zygote="1")
+        for each in (call, zygote):
+            reception.answer(each)
+        assert reception.waiting() == []
+        assert call.orders == zygote.orders == []
+        assert call.open
+        assert call.listener is None, "what it passed is not listened on here"
+        assert zygote.process.running
+    worker = reception.expect(log)
+    known = calling(worker.token, WorkerState.READY)
+    reception.answer(known)
+    assert worker.standing.state is WorkerState.READY
+
+
 # Who is expected.
 
 

@@ -22,6 +22,7 @@ class Failure:
     kind: str  # the status, "502"; or the exception's name, "ConnectionRefusedError"
     began: float  # seconds, time.time()
     detail: str
+    ended: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.began:.3f} client {self.client} {self.method} {self.kind} {self.detail}"
@@ -54,11 +55,13 @@ class Load:
         host: str = "127.0.0.1",
         pause: float = 0.0,
         pages: Sequence[str] = ("/count?id={ident}",),
+        posts: str = "/store",
     ) -> None:
         self.outcome = Outcome()
         self._address = (host, port)
         self._pause = pause
         self._pages = pages
+        self._posts = posts
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
@@ -83,6 +86,16 @@ class Load:
             )
             time.sleep(0.01)
 
+    def wait_for_stored(self, ids: int, seconds: float = WAIT_SECONDS) -> None:
+        """Until so many more ids are stored."""
+        goal = len(self.outcome.stored) + ids
+        deadline = time.monotonic() + seconds
+        while len(self.outcome.stored) < goal:
+            assert time.monotonic() < deadline, (
+                f"only {len(self.outcome.stored)} of {goal} stored; {self.outcome.failures[-3:]}"
+            )
+            time.sleep(0.01)
+
     def _client(self, number: int) -> None:
         connection = http.client.HTTPConnection(*self._address, timeout=WAIT_SECONDS)
         for method, page in zip(itertools.cycle(("GET", "POST")), self._in_turn(), strict=False):
@@ -93,7 +106,7 @@ class Load:
             with self._lock:
                 self.outcome.answered += 1
                 if kind != "200":
-                    self.outcome.failures.append(Failure(number, method, kind, began, detail))
+                    self.outcome.failures.append(Failure(number, method, kind, began, detail, time.time()))
                 elif method == "POST":
                     self.outcome.stored.add(ident)
             if self._pause:
@@ -104,7 +117,7 @@ class Load:
         """The pages that are fetched, and what is posted to between them."""
         for page in itertools.cycle(self._pages):
             yield page
-            yield "/store"
+            yield self._posts
 
 
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, ident: str) -> tuple[str, str]:

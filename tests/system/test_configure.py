@@ -148,12 +148,3 @@ def test_an_edited_template_is_never_overwritten(home: Site) -> None:
 
 def test_reload_needs_a_running_load_balancer(home: Site) -> None:
     refused(home.run("reload"), "The load balancer is not running", "zenwebserver start")
-
-
-def test_what_needs_a_home_makes_none(make_site: Callable[..., Site]) -> None:
-    site = make_site()
-    for command in (["configure"], ["verify"], ["attach", "1"], ["detach", "1"]):
-        refused(site.run(*command), f"There is no home at {site.home}", "zenwebserver start")
-    assert site.run("stop").code == 0
-    assert site.run("status").code == 1
-    assert not site.home.exists()

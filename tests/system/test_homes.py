@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from harness import Site, wait_until
-from terminal import CONTROL_C, Terminal
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_init_makes_a_home_once_starts_nothing_and_says_the_password_once(make_s
 
 def test_a_wrong_setting_makes_no_home(make_site: Callable[..., Site]) -> None:
     site = make_site()
-    for assignment in ("httpPort=none", "htpPort=8081", "httpPort"):
+    for assignment in ("httpPort=none", "htpPort=8081", "httpPort", "1 2=3"):
         ran = site.run("init", f"--set={assignment}")
         assert (ran.code, ran.out) == (2, "")
         assert assignment.partition("=")[0] in ran.err
@@ -103,13 +102,15 @@ def test_a_wrong_setting_makes_no_home(make_site: Callable[..., Site]) -> None:
 
 
 @pytest.mark.usefixtures("default_ports")
-def test_start_in_a_missing_home_makes_it_and_deploys_two(make_site: Callable[..., Site]) -> None:
+def test_a_home_as_init_makes_it_without_a_word_is_served_at_the_default_ports_by_two(
+    make_site: Callable[..., Site],
+) -> None:
     site = make_site()
     site.home.mkdir()  # empty is as good as missing
-    ran = site.ok("start")
+    ran = site.ok("init")
     assert "Administrator: admin\n" in ran.out
     assert "Password: " in ran.out
-    assert ran.out.endswith("Started: http://127.0.0.1:8080/\n")
+    assert site.ok("start").out.endswith("Started: http://127.0.0.1:8080/\n")
     assert site.get("/", port=8080).status == 200
     assert [site.get("/", port=port).status for port in (9081, 9082)] == [200, 200]
     assert {path.name for path in site.home.glob("etc/zope/zope*.conf")} == {"zope1.conf", "zope2.conf"}
@@ -117,18 +118,55 @@ def test_start_in_a_missing_home_makes_it_and_deploys_two(make_site: Callable[..
     assert again.out == "It runs already: http://127.0.0.1:8080/\n"
 
 
-@pytest.mark.usefixtures("default_ports")
-@pytest.mark.parametrize(("command", "port"), [("run", 8080), ("debug", 9081)])
-def test_in_a_missing_home_the_foreground_makes_it(make_site: Callable[..., Site], command: str, port: int) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("start", "stop", "restart", "deploy 3", "attach 1", "detach 1", "configure", "verify", "reload"),
+        *("run", "debug", "threads 1", "upgrade"),
+    ],
+)
+def test_only_init_makes_a_home(make_site: Callable[..., Site], command: str) -> None:
     site = make_site()
-    with Terminal(site, command) as terminal:
-        terminal.expect("Administrator: admin")
-        terminal.expect(f"http://127.0.0.1:{port}/")
-        terminal.expect("Accepting connections")
-        assert site.get("/", port=port).status == 200
-        terminal.type(CONTROL_C)
-        assert terminal.exit_code() == 0
-    wait_until(lambda: not site.processes(), "nothing runs in the home")
+    ran = site.run(*command.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert f"zenwebserver: There is no home at {site.home} (ZENHOME names it)\n" in ran.err
+    assert "To make one there: zenwebserver init" in ran.err
+    assert not site.home.exists()
+
+
+def test_where_zenhome_was_forgotten_it_is_said_where_the_home_was_looked_for(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    del site.environment["ZENHOME"]
+    site.environment["XDG_DATA_HOME"] = str(site.home)
+    said = f"There is no home at {site.home}/zenwebserver (ZENHOME is not set, and XDG_DATA_HOME is {site.home})"
+    assert said in site.run("start").err
+    ran = site.run("status")
+    assert (ran.code, ran.out) == (1, "not running\n")
+    assert said in ran.err
+    assert not site.home.exists()
+
+
+def test_init_makes_no_home_among_somebody_elses_files_unless_it_is_meant(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    site.home.mkdir()
+    (site.home / "letters").touch()
+    ran = site.run("init")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{site.home} is no home, no Zope instance and not empty: it holds letters\n" in ran.err
+    assert [path.name for path in site.home.iterdir()] == ["letters"]
+    site.ok("init", "--force")
+
+
+def test_settings_for_a_home_that_is_there_already_are_refused_unless_it_has_them(site: Site) -> None:
+    conf = site.home / "etc" / "zenwebserver.conf"
+    before = conf.read_text()
+    ran = site.run("init", f"--set=httpPort={site.port}", "--set=threads=7")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{site.home} (--set threads)\n" in ran.err
+    assert f"Edit {conf}; then: zenwebserver configure" in ran.err
+    assert site.ok("init", f"--set=httpPort={site.port}").out == f"The home is there already: {site.home}\n"
+    assert site.ok("init", "--quiet", "--set=threads=7").out == ""
+    assert conf.read_text() == before
 
 
 def test_a_home_is_found_behind_a_link(site: Site) -> None:

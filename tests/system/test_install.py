@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Site, wait_until
+from harness import Ran, Site, wait_until
 
 DAEMONS = "zeneventserver\nzopectl\nzenhub\n"
 ZOPECTL = """#!/bin/sh
@@ -32,6 +32,12 @@ def zenoss_like(make_site: Callable[..., Site]) -> Site:
     return site
 
 
+def called(site: Site, *words: str) -> Ran:
+    """A command as somebody types it."""
+    done = subprocess.run(words, env=site.environment, capture_output=True, text=True)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
 def tree(home: Path) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
@@ -50,6 +56,13 @@ def test_the_pool_takes_the_place_of_zopectl_and_gives_it_back_byte_for_byte(zen
     site.ok("start")
     assert site.get("/").status == 200
     assert site.ok("install").out.startswith("It is installed already")
+
+    del site.environment["ZENHOME"]
+    own = str(site.home / "bin" / "zenwebserver")
+    assert called(site, own, "status").out == f"program running; pid={site.pid('nginx')}\n"
+    again = called(site, own, "install")
+    assert again.out.startswith("It is installed already"), again
+    site.environment["ZENHOME"] = str(site.home)
 
     uninstalled = site.ok("uninstall")
     assert "Putting back etc/daemons.txt" in uninstalled.out
@@ -80,3 +93,17 @@ def test_a_running_zopectl_is_stopped(zenoss_like: Site) -> None:
     )
     assert "Stopping bin/zopectl" in site.ok("install").out
     assert not (site.home / "var" / "zopectl.pid").exists()
+
+
+def test_the_command_of_a_copied_home_works_on_it_alone(zenoss_like: Site, make_site: Callable[..., Site]) -> None:
+    site, copy = zenoss_like, make_site()
+    site.ok("install")
+    subprocess.run(["cp", "-a", site.home, copy.home], check=True)
+    own = str(copy.home / "bin" / "zenwebserver")
+    refused = called(site, own, "stop")  # ZENHOME is the original's
+    assert (refused.code, refused.out) == (2, "")
+    assert f"{own} belongs to that home, but ZENHOME is {site.home}\n" in refused.err
+    del copy.environment["ZENHOME"]
+    assert called(copy, own, "configure").code == 0
+    assert str(site.home) not in (copy.home / "etc" / "nginx.conf").read_text()
+    copy.environment["ZENHOME"] = str(copy.home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from changes import ask_for_no_servers
 from harness import Site
 
 
@@ -104,7 +105,8 @@ def standing(site: Site) -> tuple[object, ...]:
 
 
 def test_what_nginx_refuses_changes_neither_the_record_nor_nginx_nor_the_servers(site: Site) -> None:
-    """And each command that fails says what it has left."""
+    """And each command that fails says what it has left; where nginx asks for its servers, it refuses nothing."""
+    ask_for_no_servers(site)
     site.use("store").ok("start")
     site.ok("deploy", "4")
     site.ok("detach", "3")

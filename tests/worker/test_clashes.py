@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from Acquisition import Implicit
 from BTrees.OOBTree import OOBTree
+from OFS.SimpleItem import SimpleItem
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 from zeo_storage import Visitor
@@ -101,9 +103,6 @@ def test_the_connection_starts_afresh_when_it_is_next_opened(database: DB, visit
 
 
 def test_an_object_that_is_stored_in_a_wrapper_is_no_clash(visitor: Visitor) -> None:
-    from Acquisition import Implicit
-    from OFS.SimpleItem import SimpleItem
-
     class Parent(Implicit):
         pass
 

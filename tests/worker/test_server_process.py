@@ -35,7 +35,8 @@ def load(zope_ini, zope_conf):
 away.with_patience = lambda site, _: site
 application.configure_logging = lambda _: None
 application.load = load
-application.close_databases = warmup.check_database = lambda: None
+application.close_databases = lambda: None
+warmup.check_database = lambda _: None
 sys.exit(server.main(sys.argv[1]))
 """
 TRY, ACCEPT = Order(OrderName.TRY, listener=True), Order(OrderName.ACCEPT, listener=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zenwebserver.cli.verbs import do, need_home, refuse_homeless, verb
+from zenwebserver.cli.verbs import do, force_option, need_home, prepare, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 
@@ -17,8 +17,9 @@ from zenwebserver.errors import Exit, UsageError, ZenwebserverError
     metavar="KEY=VALUE",
     help="A setting of the new home; may be repeated.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing where the home is there already.")
-def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: bool) -> Exit:
+@click.option("--quiet", is_flag=True, help="Where the home is there already, do nothing and say nothing.")
+@click.option("--force", is_flag=True, help="Also in a folder that holds something else.")
+def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: bool, force: bool) -> Exit:
     """Make a home without starting it."""
     if quiet and client.home.exists():
         return Exit.DONE
@@ -28,14 +29,17 @@ def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: 
         if not equals:
             raise UsageError(f"Not KEY=VALUE: {assignment}")
         values[key.strip()] = value.strip()
+    if not client.home.exists() and not force:
+        client.home.refuse_strangers()
     return do(client, "init", verbose=verbose, values=values)
 
 
 @verb("configure")
-def configure(client: Client, *, verbose: bool) -> Exit:
+@force_option
+def configure(client: Client, *, verbose: bool, force: bool) -> Exit:
     """Write etc/nginx.conf from the template and the settings, once nginx has verified it."""
     del verbose
-    need_home(client)
+    prepare(client, force=force)
     return do(client, "configure", verbose=True)
 
 
@@ -51,7 +55,7 @@ def verify(client: Client, *, verbose: bool) -> Exit:
 def reload(client: Client, *, verbose: bool) -> Exit:
     """Verify, then have nginx read its configuration again."""
     del verbose
-    if not client.home.exists() or not client.runs_something():
-        refuse_homeless(client)
+    if not client.runs_something():
+        need_home(client)
         raise ZenwebserverError("The load balancer is not running", hint="To start it: zenwebserver start")
     return do(client, "reload", verbose=True)

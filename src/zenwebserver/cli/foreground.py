@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zenwebserver.cli import output
-from zenwebserver.cli.verbs import verb
+from zenwebserver.cli.verbs import force_option, prepare, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
 from zenwebserver.machine import ports
@@ -26,15 +26,19 @@ _libc = ctypes.CDLL(None)
 
 
 @verb("run")
-def run(client: Client, *, verbose: bool) -> Exit:
+@force_option
+def run(client: Client, *, verbose: bool, force: bool) -> Exit:
     """Run Zope in the foreground on the load balancer's port; Ctrl-C ends it."""
+    prepare(client, force=force)
     return _hold(client, "run", verbose=verbose)
 
 
 @verb("debug")
-def debug(client: Client, *, verbose: bool) -> Exit:
+@force_option
+def debug(client: Client, *, verbose: bool, force: bool) -> Exit:
     """Run one more server in the foreground, in debug mode, outside the pool; a debugger can use this terminal."""
     del verbose
+    prepare(client, force=force)
     return _hold(client, "debug", verbose=True)
 
 

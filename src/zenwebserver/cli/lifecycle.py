@@ -6,7 +6,7 @@ import click
 
 from zenwebserver.cli import output
 from zenwebserver.cli.condition import condition
-from zenwebserver.cli.verbs import cli, do, refuse_homeless, targets_argument, verb
+from zenwebserver.cli.verbs import cli, do, force_option, need_home, prepare, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit, UsageError
 from zenwebserver.pool import Pool, load, parse_targets
@@ -14,8 +14,10 @@ from zenwebserver.pool import Pool, load, parse_targets
 
 @verb("start")
 @targets_argument
-def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def start(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Start storage, servers and load balancer; returns when they answer."""
+    prepare(client, force=force)
     return do(client, "start", verbose=verbose, targets=targets)
 
 
@@ -23,8 +25,8 @@ def start(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 @targets_argument
 def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
     """Stop the load balancer, then the servers (drained), then storage."""
-    if not client.home.exists() or not client.runs_something():
-        refuse_homeless(client)
+    if not client.runs_something():
+        need_home(client)
         if targets:
             parse_targets(targets, _deployed(client))
         output.line("It is stopped already")
@@ -36,9 +38,11 @@ def stop(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
 
 @verb("restart")
 @targets_argument
-def restart(client: Client, *, verbose: bool, targets: tuple[str, ...]) -> Exit:
+@force_option
+def restart(client: Client, *, verbose: bool, targets: tuple[str, ...], force: bool) -> Exit:
     """Exchange the load balancer, then each server in turn, without a failed request."""
     del verbose
+    prepare(client, force=force)
     return do(client, "restart", verbose=True, targets=targets)
 
 
@@ -49,13 +53,17 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     """Show what runs; the exit code is 0 when all that is asked for does."""
     state = client.status()
     if state is None:
-        state = client.left_behind()
+        state = client.status_elsewhere() or client.left_behind()
         if error := client.homelessness():
             output.show_error(error)
         elif client.is_supervised():
             output.show_error(client.silence())
         elif client.runs_something():
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
+        elif not client.home.exists():
+            output.show_error(client.home.missing(client.whence))
+    elif error := client.displacement(state):
+        output.show_error(error)
     if as_json:
         output.show_json(state)
         return Exit.DONE if condition(state).complete else Exit.FAILED
@@ -83,7 +91,7 @@ def _deployed(client: Client) -> Pool:
 def threads(client: Client, *, verbose: bool, server: str) -> Exit:
     """Show what each thread of a server does now: its request, for how long, its stack."""
     del verbose
-    refuse_homeless(client)
+    need_home(client)
     for number in parse_targets([server], _deployed(client), allowed=("servers",)).servers:
         output.show_threads(client.threads(number))
     return Exit.DONE
@@ -93,9 +101,9 @@ def threads(client: Client, *, verbose: bool, server: str) -> Exit:
 def upgrade(client: Client, *, verbose: bool) -> Exit:
     """Replace the supervisor by the one that is installed now; servers and nginx go on meanwhile."""
     if client.status() is None:
-        refuse_homeless(client)
         if client.is_supervised():
             raise client.silence()
+        need_home(client)
         output.line("The supervisor is not running")
         return Exit.FAILED
     return output.close(output.follow(client.upgrade(), verbose=verbose))

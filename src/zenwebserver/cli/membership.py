@@ -7,7 +7,7 @@ import sys
 import click
 
 from zenwebserver.cli import output
-from zenwebserver.cli.verbs import do, need_home, targets_argument, verb
+from zenwebserver.cli.verbs import do, force_option, need_home, prepare, targets_argument, verb
 from zenwebserver.client import Client
 from zenwebserver.errors import Exit
 
@@ -15,9 +15,11 @@ from zenwebserver.errors import Exit
 @verb("deploy", context_settings={"ignore_unknown_options": True})
 @click.argument("size", metavar="{n|+n|-n}")
 @click.option("--yes", is_flag=True, help="Also above maxServers.")
-def deploy(client: Client, *, verbose: bool, size: str, yes: bool) -> Exit:
+@force_option
+def deploy(client: Client, *, verbose: bool, size: str, yes: bool, force: bool) -> Exit:
     """Have exactly n servers, n more, or n fewer; never fewer than one."""
     del verbose
+    prepare(client, force=force)
     last = output.follow(client.operate("deploy", size=size, above_maximum=yes), verbose=True)
     if last.get("ask") and sys.stdin.isatty() and sys.stdout.isatty() and click.confirm(f"{last['error']}. Go on?"):
         last = output.follow(client.operate("deploy", size=size, above_maximum=True), verbose=True)

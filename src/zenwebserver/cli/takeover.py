@@ -33,7 +33,7 @@ def install(client: Client, *, verbose: bool, startup_script: Path | None, force
         startup_script=startup_script,
         force=force,
         steps=_step,
-        configure=lambda: _must_succeed(do(client, "configure", verbose=True)),
+        configure=lambda: _configure(client),
         products=products(client.home),
     )
     for note in done.notes:
@@ -84,8 +84,14 @@ def _step(what: str) -> Iterator[None]:
     output.mark(what, "[OK]")
 
 
+def _configure(client: Client) -> None:
+    if not client.home.exists():
+        _must_succeed(do(client, "init", verbose=True))
+    _must_succeed(do(client, "configure", verbose=True))
+
+
 def _stop(client: Client) -> None:
-    if client.home.exists() and client.runs_something():
+    if client.runs_something():
         _must_succeed(do(client, "stop", verbose=True))
         client.wait_for_end()
 

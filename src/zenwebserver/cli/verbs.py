@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,8 +15,8 @@ from zenwebserver import __version__
 from zenwebserver.__main__ import INTERRUPTED
 from zenwebserver.cli import output
 from zenwebserver.client import Client
-from zenwebserver.errors import Exit, ZenwebserverError
-from zenwebserver.home import Home
+from zenwebserver.errors import Exit
+from zenwebserver.finding import find
 
 FOREGROUND = ("run", "debug")  # their work ends with the command
 
@@ -41,7 +42,8 @@ def cli(context: click.Context, verbose: bool) -> None:
     """Runs a pool of Zope servers behind an nginx load balancer.
 
     TARGETS: loadbalancer (or nginx), servers, server2 (or 2), storage; several at once; none means all.
-    The home is $ZENHOME, else $XDG_DATA_HOME/zenwebserver (~/.local/share/zenwebserver).
+    The home is $ZENHOME; else, where the command is called by its name in a home's bin folder, that home; else
+    $XDG_DATA_HOME/zenwebserver (~/.local/share/zenwebserver).
     """
     context.obj = verbose
 
@@ -56,7 +58,8 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # from now on something may have begun
             try:
-                sys.exit(function(Client(Home.find(os.environ)), verbose=verbose or bool(context.obj), **what))
+                found = find(os.environ, Path(sys.argv[0]))
+                sys.exit(function(Client(found.home, found.whence), verbose=verbose or bool(context.obj), **what))
             except KeyboardInterrupt:  # click would say that it was aborted, which is not so
                 if name not in FOREGROUND:
                     output.err.print("Interrupted; what was begun goes on. To see how it stands: zenwebserver status")
@@ -73,6 +76,16 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
 targets_argument = click.argument("targets", nargs=-1)
 
 
+force_option = click.option("--force", is_flag=True, help="Also where files of the home lead into another one.")
+
+
+def prepare(client: Client, *, force: bool) -> None:
+    """What works in a home needs one; with `force`, what leads into another is meant. Raises ZenwebserverError."""
+    need_home(client)
+    if force and do(client, "accept", verbose=False) is not Exit.DONE:
+        sys.exit(Exit.FAILED)
+
+
 def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
     """Have it done, show how it goes, return its exit code."""
     return output.close(output.follow(client.operate(name, **what), verbose=verbose))
@@ -85,9 +98,7 @@ def refuse_homeless(client: Client) -> None:
 
 
 def need_home(client: Client) -> None:
-    """For what makes no home itself. Raises ZenwebserverError."""
+    """Raises UsageError where there is none, ZenwebserverError where it is gone and its supervisor still runs."""
     refuse_homeless(client)
-    if not client.home.exists():
-        raise ZenwebserverError(
-            f"There is no home at {client.home.path}", hint="To make one and start it: zenwebserver start"
-        )
+    if not client.home.exists() and not client.is_supervised():
+        raise client.home.missing(client.whence)

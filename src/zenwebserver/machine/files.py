@@ -78,14 +78,18 @@ def _keep(path: Path) -> None:
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """An empty file in the folder of `path`, for its owner alone. What is not renamed in the end is removed."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=MARK, dir=path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=MARK, dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # not the name that it has for a moment
+        raise
     beside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _give_to_owner_of(path.parent, descriptor)
             yield beside, file
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk says no name by itself
+        error.filename = str(path)  # a full disk says no name by itself, and its own is nobody's business
         raise
     finally:
         beside.unlink(missing_ok=True)
@@ -139,6 +143,15 @@ def _unfinished(folder: Path, names: re.Pattern[str]) -> list[Path]:
             if names.fullmatch(entry.name)
             and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
         ]
+
+
+def current_place(opened: Path) -> Path | None:
+    """Where the file or folder is now that `opened` (/proc/PID/fd/N) leads to; None where it was removed."""
+    try:
+        place = opened.readlink()
+        return place if place.samefile(opened) else None
+    except OSError:
+        return None
 
 
 def make_folder(folder: Path, *, mode: int = 0o755) -> None:

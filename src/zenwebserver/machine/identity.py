@@ -39,8 +39,36 @@ class Identity:
             return None
         return named if boot == boot_id() and cls.of(named.pid) == named else None
 
+    def works_in(self, folder: Path) -> bool:
+        """Whether it is a process of `folder`, be that called otherwise by now: it was started there.
+
+        A copied pid file names a process of the folder that it was copied from.
+        """
+        return _is(working_folder(self.pid), folder) or _is(_zenhome(self.pid), folder)
+
     def write(self, pid_file: Path) -> None:
         files.replace(pid_file, f"{self.pid} {self.started} {boot_id()}\n")
+
+
+def working_folder(pid: int) -> Path:
+    """Leads to where the process works, also after that was moved away; nowhere, where we may not know."""
+    return Path(f"/proc/{pid}/cwd")
+
+
+def _zenhome(pid: int) -> Path | None:
+    """What its environment named when it was started: code of a site may have gone to work elsewhere."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return next((Path(os.fsdecode(word[8:])) for word in words if word.startswith(b"ZENHOME=")), None)
+
+
+def _is(path: Path | None, folder: Path) -> bool:
+    try:
+        return path is not None and path.samefile(folder)
+    except OSError:
+        return False
 
 
 def started_as(words: Sequence[str]) -> list[Identity]:

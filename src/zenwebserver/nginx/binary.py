@@ -57,6 +57,11 @@ class Capabilities:
         return self.version >= (1, 27, 4)
 
     @property
+    def asks_for_servers(self) -> bool:
+        """`server NAME resolve`: an upstream's servers are asked for, again and again (nginx 1.27.3)."""
+        return self.version >= (1, 27, 3)
+
+    @property
     def http2_directive(self) -> bool:
         """`http2 on` instead of a word of `listen` (nginx 1.25.1)."""
         return self.http2 and self.version >= (1, 25, 1)
@@ -130,6 +135,13 @@ async def ask(binary: Path) -> Capabilities:
     return capabilities
 
 
+def _not_executable(binary: Path) -> ZenwebserverError:
+    if binary.is_dir():
+        return ZenwebserverError(f"The nginx program is a folder: {binary}", hint=CHOOSE_ANOTHER)
+    hint = f"Make it executable, e.g. chmod 755 {binary} - or: {CHOOSE_ANOTHER}"
+    return ZenwebserverError(f"The nginx program is not executable: {binary}", hint=hint)
+
+
 async def _version_text(binary: Path) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -143,8 +155,7 @@ async def _version_text(binary: Path) -> str:
         message = f"The nginx program, or the loader that it needs, does not exist: {binary}"
         raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
     except PermissionError:
-        hint = f"Make it executable, e.g. chmod 755 {binary} - or: {CHOOSE_ANOTHER}"
-        raise ZenwebserverError(f"The nginx program is not executable: {binary}", hint=hint) from None
+        raise _not_executable(binary) from None
     except OSError as error:
         message = f"The nginx program cannot be run: {binary}: {error.strerror}"
         scarce = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # not the program's fault

@@ -39,13 +39,13 @@ def create(home: Home, *, user: str = "admin") -> Credentials | None:
     if not re.fullmatch(r"[A-Za-z0-9._@-]+", user):
         raise UsageError(f"Not a user's name: {user!r}", hint="Use letters, digits and . _ @ -")
     home.make_folders()
-    _write_where_missing(home.etc / "site.zcml", "site.zcml", home)
-    _write_where_missing(home.zope_ini, "zope.ini.in", home)
+    _write_where_missing(home.etc / "site.zcml", "site.zcml")
+    _write_where_missing(home.zope_ini, "zope.ini.in")
     if not home.zope_conf.exists():
         # ZODB itself makes var/blobstorage, anew with a new Data.fs.
         make_folder(home.var / "filestorage")
         make_folder(home.var / "cache")
-    _write_where_missing(home.zope_conf, "zope.conf.in", home)
+    _write_where_missing(home.zope_conf, "zope.conf.in")
     if not _lacks_administrator(home):
         return None
     credentials = Credentials(user, secrets.token_urlsafe(18))
@@ -53,10 +53,9 @@ def create(home: Home, *, user: str = "admin") -> Credentials | None:
     return credentials
 
 
-def _write_where_missing(path: Path, template: str, home: Home) -> None:
+def _write_where_missing(path: Path, template: str) -> None:
     if not path.exists():
-        text = (_SKELETON / template).read_text(encoding="utf-8")
-        files.replace(path, text.replace("@HOME@", str(home.path).replace("$", "$$")))
+        files.replace(path, (_SKELETON / template).read_text(encoding="utf-8"))
 
 
 def _lacks_administrator(home: Home) -> bool:

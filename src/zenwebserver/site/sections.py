@@ -6,9 +6,8 @@ Includes are put in place of their `%include`, so that the text means the same w
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -75,21 +74,33 @@ class Document:
     lines: tuple[Line, ...]
     root: Section
     defines: Mapping[str, str]
+    environment: Mapping[str, str]
     imports: tuple[str, ...]
 
     def value(self, key: Key) -> str:
         """The key's value, substituted. Raises ZenwebserverError for a name that is not defined."""
-        return substitute(key.value, self.defines, self.lines[key.index])
+        return substitute(key.value, self.defines, self.environment, self.lines[key.index])
+
+    def text(self, index: int, names: Iterable[str]) -> str:
+        """The line as it is written, but with `$(NAME)` replaced for these names of the environment."""
+        line = self.lines[index].text
+        if line.lstrip().startswith("#"):
+            return line
+
+        def replacement(match: re.Match[str]) -> str:
+            return self.environment[match["env"]].replace("$", "$$") if match["env"] in names else match[0]
+
+        return _REFERENCE.sub(replacement, line)
 
 
-def substitute(text: str, defines: Mapping[str, str], line: Line) -> str:
+def substitute(text: str, defines: Mapping[str, str], environment: Mapping[str, str], line: Line) -> str:
     """`text` with `$name`, `${name}`, `$(ENVIRONMENT)` and `$$` replaced. Raises ZenwebserverError."""
 
     def replacement(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
         if match["env"]:
-            found = os.environ.get(match["env"])
+            found = environment.get(match["env"])
         elif name := match["braced"] or match["plain"]:
             found = defines.get(name.lower())
         else:
@@ -101,15 +112,16 @@ def substitute(text: str, defines: Mapping[str, str], line: Line) -> str:
     return _REFERENCE.sub(replacement, text)
 
 
-def read(path: Path) -> Document:
+def read(path: Path, environment: Mapping[str, str]) -> Document:
     """The file at `path`. Raises ZenwebserverError where it, or an include, is unreadable or malformed."""
-    reader = _Reader()
+    reader = _Reader(environment)
     reader.read_file(path, reader.root, including=())
-    return Document(tuple(reader.lines), reader.root, reader.defines, tuple(reader.imports))
+    return Document(tuple(reader.lines), reader.root, reader.defines, environment, tuple(reader.imports))
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self.root = Section("", "", 0)
         self.lines: list[Line] = []
         self.defines: dict[str, str] = {}
@@ -164,11 +176,13 @@ class _Reader:
             raise line.error(f"not a directive: %{text}")
         if name == "define":
             defined, *definition = value.split(None, 1)
-            self.defines[defined.lower()] = substitute("".join(definition), self.defines, line)
+            self.defines[defined.lower()] = substitute("".join(definition), self.defines, self._environment, line)
         elif name == "import":
-            self.imports.append(substitute(value, self.defines, line))
+            self.imports.append(substitute(value, self.defines, self._environment, line))
         else:
-            self._include(substitute(value, self.defines, line), line, section, (*including, line.file))
+            self._include(
+                substitute(value, self.defines, self._environment, line), line, section, (*including, line.file)
+            )
 
     def _include(self, address: str, line: Line, section: Section, including: tuple[Path, ...]) -> None:
         if re.match(r"(?!file:)[a-z]+:", address):  # a URL or package:NAME:FILE means the same from anywhere

@@ -7,6 +7,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _OF_ONE_PROCESS = frozenset({"filestorage", "mappingstorage", "demostorage"})
 _KNOWN_TO_RUNZEO = _OF_ONE_PROCESS | {"blobstorage"}
 # A persistent cache file is locked by its process: no second server, nor the successor of one, could start.
 _CACHE_FILE_KEYS = {"zeoclient": "client", "clientstorage": "cache-path"}
+_OF_THE_HOME = ("ZENHOME", "INSTANCE_HOME")  # what all that we start finds in its environment
 _OF_ONE_SERVER = ("clienthome", "pid-filename", "lock-filename")
 
 
@@ -125,12 +127,16 @@ class ZopeConf:
 
 
 def read(path: Path) -> ZopeConf:
-    """The zope.conf at `path`. Raises ZenwebserverError with file and line."""
-    document = sections.read(path)
+    """The zope.conf at `path`, HOME/etc/zope.conf. Raises ZenwebserverError with file and line.
+
+    Its `$(ZENHOME)` is the home where the file stands now, and what is relative begins there: there Zope is started.
+    """
+    home = path.parent.parent
+    document = sections.read(path, {**os.environ, **dict.fromkeys(_OF_THE_HOME, str(home))})
     named = document.root.key("instancehome")
     if named is None:
         raise ZenwebserverError(f"{path} names no instancehome", hint="Add: instancehome /path/of/the/site")
-    instance_home = Path(document.value(named)).expanduser()
+    instance_home = home / Path(document.value(named)).expanduser()
     shared, separate = [], []
     for database in document.root.sections:
         if database.kind != "zodb_db" or not database.sections:
@@ -218,7 +224,8 @@ def _lines(document: Document, replaced: dict[int, tuple[int, list[str]]]) -> It
             index, instead = replaced[index]
             yield from instead
         else:
-            yield document.lines[index].text
+            # Whoever reads a copy by hand has no such environment.
+            yield document.text(index, _OF_THE_HOME)
         index += 1
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import signal
+from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.identity import Identity
@@ -47,6 +48,7 @@ async def adopt(supervisor: Supervisor) -> None:
         serving = [number for number, server in supervisor.servers.items() if server.serves]
         supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
     _forget_the_dead(supervisor)
+    supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
     supervisor.membership.adopt()
     _miss_storage(supervisor)
@@ -83,14 +85,20 @@ def _named(supervisor: Supervisor) -> dict[Identity, str]:
         identity: path.stem
         for pattern in ("zope*.pid", "zygote*.pid")
         for path in sorted(supervisor.home.run.glob(pattern))
-        if (identity := Identity.read(path))
+        if (identity := _living(supervisor, path))
     }
+
+
+def _living(supervisor: Supervisor, pid_file: Path) -> Identity | None:
+    """The process that it names, if that lives and is of this home: pid files are copied with a home that runs."""
+    identity = Identity.read(pid_file)
+    return identity if identity and identity.works_in(supervisor.home.path) else None
 
 
 def _forget_the_dead(supervisor: Supervisor) -> None:
     for pattern in ("zope*.pid", "zygote*.pid"):
         for path in supervisor.home.run.glob(pattern):
-            if Identity.read(path) is None:
+            if _living(supervisor, path) is None:
                 path.unlink(missing_ok=True)
     known = {release.name for release in supervisor.releases}
     for path in supervisor.home.pool_folder.glob("release*.conf"):

@@ -22,7 +22,7 @@ from zenwebserver import __version__
 from zenwebserver.errors import UsageError, ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.supervisor.changes import NotBegun
-from zenwebserver.supervisor.operations import attach, configure, deploy, init, restart, start, stop
+from zenwebserver.supervisor.operations import attach, configure, deploy, elsewhere, init, restart, start, stop
 from zenwebserver.supervisor.operations.session import session
 from zenwebserver.supervisor.report import Event, Report
 from zenwebserver.supervisor.snapshot import snapshot
@@ -36,6 +36,7 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Operation = Callable[..., Awaitable[str]]
 OPERATIONS: dict[str, Operation] = {
     "init": init.init,
+    "accept": elsewhere.accept,
     "start": start.start,
     "stop": stop.stop,
     "restart": restart.restart,

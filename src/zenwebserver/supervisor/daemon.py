@@ -12,7 +12,7 @@ import signal
 import traceback
 
 from zenwebserver import __version__
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.machine import privileges
 from zenwebserver.machine.files import make_folder
@@ -44,7 +44,7 @@ def main(home: Home, starter: Starter, inherited: int | None = None) -> int:
         starter.tell(RUNNING)
         return 0
     except (OSError, ZenwebserverError) as error:
-        starter.tell(str(error))
+        starter.tell(told(error))
         return 1
     wait_without_threads()
     if isinstance(starter, Predecessor):
@@ -53,7 +53,7 @@ def main(home: Home, starter: Starter, inherited: int | None = None) -> int:
         asyncio.run(live(home, lock, starter))
     except Exception as error:
         logger.critical("The supervisor fails", exc_info=True)
-        starter.tell(str(error) if isinstance(error, OSError | ZenwebserverError) else traceback.format_exc())
+        starter.tell(told(error) if isinstance(error, OSError | ZenwebserverError) else traceback.format_exc())
         return 1
     return 0
 

@@ -11,7 +11,7 @@ import signal
 import weakref
 from dataclasses import dataclass
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts.server import Server
@@ -144,6 +144,6 @@ class Health:
         except (ZenwebserverError, OSError) as error:
             self._not_before[server.number] = asyncio.get_running_loop().time() + TRY_AGAIN_SECONDS
             how = "; its former process goes on" if server.serves and server.worker is worker else ""
-            logger.error("%s could not be replaced: %s%s", server.title, error, how)
+            logger.error("%s could not be replaced: %s%s", server.title, told(error), how)
         else:
             server.settle()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.machine.files import current_place
 
 
 class RunsAlready(Exception):
@@ -49,6 +50,11 @@ class Lock:
             return os.path.samestat(os.fstat(self.descriptor), self._home.etc.stat())
         except OSError:
             return False
+
+    @property
+    def place(self) -> Path | None:
+        """Where the folder that is locked is now; None where it was removed."""
+        return current_place(Path(f"/proc/self/fd/{self.descriptor}"))
 
     def hold(self) -> None:
         """Where another folder was put in the place of `etc`, lock that one. Raises RunsAlready, OSError."""

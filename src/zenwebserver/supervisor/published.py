@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
-from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line import launch, site_python
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 
 
@@ -37,32 +37,87 @@ class Published:
     async def put_pool(self, settings: Settings, servers: Sequence[config.PoolServer]) -> set[psutil.Process]:
         """Tell nginx of `servers`. Returns its workers that still send to others, for `workers_gone`.
 
-        Raises ZenwebserverError; the file names then whom nginx knows.
+        Raises ZenwebserverError; then it has the former ones, which the file names.
         """
         if not self._home.nginx_conf.exists():
             return set()  # the first start writes it
+        if self._balancer.serves:
+            await self._balancer.settle()
+        nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+        pool_conf = await self._pool_conf(settings, servers, nginx_conf)
         former = _text(self._home.nginx_pool_conf)
-        changed = await put_pool(self._home, settings, servers)
+        resolver = config.resolver_of(pool_conf)
+        expected = config.resolver_of(former or "") == resolver
+        if self._balancer.serves and resolver and await self._balancer.names.asks(expected=expected):
+            await self._answer(servers, pool_conf, former)
+        else:
+            await self._reload(settings, servers, pool_conf, former)
+        return self._balancer.outdated_workers()
+
+    def go_on_answering(self, servers: Sequence[config.PoolServer]) -> None:
+        """An nginx that was started by an earlier supervisor, and asks for its servers, is answered."""
+        if self._balancer.serves and self._balancer.names.port() is not None:
+            self._balancer.names.tell(servers)
+
+    async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
+        """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
+        candidate = await verified(self._home, settings, servers)
+        # First: nginx.conf may name an upstream that the former file does not have.
+        pool_conf = await self._pool_conf(settings, servers, candidate.nginx_conf)
+        if not files.holds(self._home.nginx_pool_conf, pool_conf):
+            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
+        if files.holds(self._home.nginx_conf, candidate.nginx_conf):
+            return False
+        files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
+        return True
+
+    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
+        """The pool's file, for an nginx that asks for its servers wherever it can."""
+        capabilities = await binary.ask(nginx_binary(settings))
+        # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
+        port = self._balancer.names.port() if capabilities.asks_for_servers else None
+        named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
+        return config.render_pool(
+            servers,
+            settings,
+            capabilities,
+            processors=os.cpu_count() or 1,
+            name_port=port if named else None,
+        )
+
+    async def _answer(self, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None) -> None:
+        """It asks once a second; whatever its configuration is by now, it need not read that."""
+        names = self._balancer.names
+        told = names.told
+        changed = pool_conf != former
+        if changed:
+            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
+        names.tell(servers)
         try:
-            if self._balancer.serves:
-                await self._balancer.settle()
+            await names.taken_up()
+        except ZenwebserverError:
+            if told is not None:
+                names.tell(told)
+            if changed and former is not None:
+                files.replace(self._home.nginx_pool_conf, former)
+            raise
+
+    async def _reload(
+        self, settings: Settings, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None
+    ) -> None:
+        """It reads its configuration, which it verifies first; or it does so when it starts."""
+        changed = pool_conf != former
+        if changed:
+            await verify_pool(self._home, settings, pool_conf)
+            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
+        try:
             if self._balancer.serves and (changed or not self._balancer.knows_its_files):
                 await self._balancer.reload()
         except ZenwebserverError:
             if changed and former is not None:
                 files.replace(self._home.nginx_pool_conf, former)
             raise
-        return self._balancer.outdated_workers()
-
-    async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
-        """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
-        candidate = await verified(self._home, settings, servers)
-        if not self._home.nginx_pool_conf.exists():
-            files.replace(self._home.nginx_pool_conf, candidate.pool_conf)
-        if files.holds(self._home.nginx_conf, candidate.nginx_conf):
-            return False
-        files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
-        return True
+        self._balancer.names.tell(servers)
 
 
 VERIFY_SITE_SECONDS = 120.0  # what zope.conf imports may be large, and the machine busy
@@ -111,8 +166,25 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     _make_folders(home, settings)
     with _folder_beside(home) as folder:
-        await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        try:
+            await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
+        except ZenwebserverError as error:
+            error.hint = f"{error.hint} The lines are those of what comes of {home.nginx_template}.".strip()
+            raise
     return Candidate(await _rendered(home, settings, home.nginx_pool_conf), pool_conf)
+
+
+def former_place(home: Home) -> Path | None:
+    """Where the home was, or is a copy from, by the nginx.conf that was made there; None where it was here already."""
+    try:
+        text = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+    except OSError:
+        return None
+    place = config.made_for(text)
+    try:
+        return None if place is None or place == home.path or place.samefile(home.path) else place
+    except OSError:  # it is gone
+        return place
 
 
 async def is_current(home: Home, settings: Settings) -> bool:
@@ -139,30 +211,27 @@ def check_certificate(settings: Settings) -> None:
         certificates.check(settings.ssl_cert, settings.ssl_key, datetime.now(UTC), settings.host_names)
 
 
-async def put_pool(home: Home, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
-    """Write the servers that nginx sends traffic to, verified with the nginx.conf in place. Returns if it changed."""
-    nginx = nginx_binary(settings)
-    pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
-    if files.holds(home.nginx_pool_conf, pool_conf):
-        return False
+async def verify_pool(home: Home, settings: Settings, pool_conf: str) -> None:
+    """Ask nginx about the pool's file, with the nginx.conf in place. Raises ZenwebserverError."""
     nginx_conf = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
     _make_folders(home, settings)
     with _folder_beside(home) as folder:
         candidate = nginx_conf.replace(str(home.nginx_pool_conf), str(folder / "pool.conf"))
-        await _verify(home, nginx, folder, candidate, pool_conf)
-    files.replace(home.nginx_pool_conf, pool_conf, keep_previous=True)
-    return True
+        await _verify(home, nginx_binary(settings), folder, candidate, pool_conf)
 
 
 async def verify_in_place(home: Home, settings: Settings) -> None:
     """Ask nginx about the files that it would load now. Raises ZenwebserverError."""
     _make_folders(home, settings)
-    await control.verify(nginx_binary(settings), home, home.nginx_conf, in_child=privileges.bind_low_ports)
+    nginx = nginx_binary(settings)
+    await binary.ask(nginx)  # says what it is, where it is no nginx
+    await control.verify(nginx, home, home.nginx_conf, in_child=privileges.bind_low_ports)
 
 
 async def verify_site(home: Home, settings: Settings) -> None:
     """Have the site's own Zope read zope.conf, as each server gets it. Raises ZenwebserverError with its words."""
     zope_ini.check(home.zope_ini)
+    await site_python.check(home, settings.python)
     text = zope_conf.read(home.zope_conf).server_conf(
         client_home=home.var, name="verify", storage_socket=home.storage_socket
     )
@@ -192,7 +261,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",
             hint="Nothing was changed.",
-            detail=words.decode(errors="replace").strip(),
+            detail=_of_zope_conf(words.decode(errors="replace").strip(), folder / "zope.conf", text, home.zope_conf),
         )
 
 
@@ -213,13 +282,50 @@ def _make_folders(home: Home, settings: Settings) -> None:
 async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_conf: str) -> None:
     (folder / "pool.conf").write_text(pool_conf, encoding="utf-8")
     (folder / "nginx.conf").write_text(nginx_conf, encoding="utf-8", errors=AS_IT_IS)
-    await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
+    try:
+        await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
+    except ZenwebserverError as error:
+        real = {"nginx.conf": (home.nginx_conf, nginx_conf), "pool.conf": (home.nginx_pool_conf, pool_conf)}
+        error.detail = _in_place(error.detail, folder, real)
+        raise
+
+
+def _of_zope_conf(words: str, candidate: Path, text: str, original: Path) -> str:
+    """Zope's words of a `candidate` that holds `text`, with the name and the lines of the site's own file."""
+    lines, own = text.splitlines(), [line.strip() for line in files.read_text(original).splitlines()]
+
+    def own_line(found: re.Match[str]) -> str:
+        index = int(found[1]) - 1
+        line = lines[index].strip() if index < len(lines) else ""
+        return f"line {own.index(line) + 1}" if own.count(line) == 1 else f"the line `{line}`"
+
+    return (
+        re.sub(r"\bline (\d+)\b", own_line, words)
+        .replace(f"file://{candidate}", str(original))
+        .replace(str(candidate), str(original))
+    )
+
+
+def _in_place(words: str, folder: Path, real: Mapping[str, tuple[Path, str]]) -> str:
+    """nginx's words of a candidate in `folder`, with the names of the `real` files and the line that it means."""
+    meant = []
+    for name, number in dict.fromkeys(re.findall(rf"{re.escape(str(folder))}/([a-z.]+):(\d+)", words)):
+        lines = real[name][1].splitlines()
+        if 0 < int(number) <= len(lines):
+            meant.append(f"{real[name][0]}:{number}: {lines[int(number) - 1].strip()}")
+    for name, (path, _) in real.items():
+        words = words.replace(str(folder / name), str(path))
+    return "\n".join([words, *meant])
 
 
 @contextmanager
 def _folder_beside(home: Home) -> Iterator[Path]:
     """A folder for candidates, in etc/ so that relative includes mean the same."""
-    folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
+    except OSError as error:
+        error.filename = str(home.etc)
+        raise
     try:
         yield folder
     finally:

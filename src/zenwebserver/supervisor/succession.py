@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.machine import privileges
 from zenwebserver.machine.identity import Identity
@@ -60,7 +60,7 @@ class Successor:
         except OSError as error:
             ours.close()
             raise ZenwebserverError(
-                f"The new supervisor cannot be started: {error}", hint="The former one goes on as before."
+                f"The new supervisor cannot be started: {told(error)}", hint="The former one goes on as before."
             ) from error
         return cls(process, ours, home)
 

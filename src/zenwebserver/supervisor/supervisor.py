@@ -13,6 +13,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.machine.files import make_folder
+from zenwebserver.machine.identity import working_folder
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
@@ -32,6 +33,9 @@ from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
+# Seconds. A reload closes each visitor's HTTP/2 connection; a browser survives one, but not always two at once.
+RELOAD_PAUSE_WITH_TLS = 5.0
+
 
 class Supervisor:
     """What runs in one home. Operations change it, one at a time (`changes`)."""
@@ -48,7 +52,7 @@ class Supervisor:
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
-        self.reception = Reception()
+        self.reception = Reception(lambda call: not home.is_other_than(working_folder(call.pid)))
         self.storage = Storage(home, self.reception, tasks)
         self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
@@ -70,6 +74,7 @@ class Supervisor:
         self.balancer.binary = published.nginx_binary(settings)
         self.balancer.ports = (settings.http_port, settings.ssl_port) if settings.use_ssl else (settings.http_port,)
         self.balancer.leaving.drain_timeout = settings.drain_timeout
+        self.balancer.reload_pause = RELOAD_PAUSE_WITH_TLS if settings.use_ssl else 0.0
         self.reception.drain_timeout = settings.drain_timeout
         for server in self.servers.values():
             self._set_up(server)
@@ -279,6 +284,7 @@ class Supervisor:
     def let_go(self) -> None:
         """Another supervisor adopts what runs: nothing that is listened on is held open here."""
         self.switchboard.close()
+        self.balancer.names.close()
         for server in self.servers.values():
             server.let_go()
 

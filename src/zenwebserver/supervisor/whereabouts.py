@@ -38,6 +38,7 @@ class Whereabouts:
         self._own = own
         self._switchboard: Place | None = None
         self._cut_off: Process | None = None  # storage that was told to end
+        self._away = ""  # where the home went, as it was logged
         self._trouble = ""  # as it was logged
 
     def take_up(self) -> None:
@@ -72,7 +73,9 @@ class Whereabouts:
     def look(self) -> None:
         """Make anew what is gone. Raises OSError, RunsAlready."""
         if not self._home.etc.is_dir():
-            return  # the home is gone, or on its way to another place: nothing is made there
+            self._is_away()  # nothing is made in its place
+            return
+        self._away = ""
         self._lock.hold()
         make_folder(self._home.run, mode=0o700)
         if self._control.is_lost:
@@ -87,6 +90,13 @@ class Whereabouts:
             if process.running and not path.exists():
                 self._name(path, process.identity)
         self._look_at_storage()
+
+    def _is_away(self) -> None:
+        place = self._lock.place
+        where = f"was moved to {place.parent}" if place else "was removed"
+        if where != self._away:
+            logger.error("%s %s: what runs goes on, and what dies does not come back", self._home.path, where)
+        self._away = where
 
     def _open_switchboard(self) -> None:
         self._supervisor.switchboard.open()

@@ -46,6 +46,7 @@ def install(
     """
     with alone(home):
         record = Record(home)
+        command = _behind(_link(home), command)
         _check_command(command)
         linked = _check_link(_link(home), record, command)
         place = find_place(home, record, startup_script, force=force)
@@ -78,6 +79,13 @@ def install(
 
 def _link(home: Home) -> Path:
     return home.path / "bin" / "zenwebserver"
+
+
+def _behind(link: Path, command: Path) -> Path:
+    """The command itself, where it was called by the link that an earlier install made."""
+    if link.is_symlink() and command.is_symlink() and os.path.samestat(link.lstat(), command.lstat()):
+        return link.parent / link.readlink()
+    return command
 
 
 def _check_command(command: Path) -> None:

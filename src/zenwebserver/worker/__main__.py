@@ -29,12 +29,28 @@ def load_package() -> None:
     spec.loader.exec_module(package)
 
 
+def missing(modules: list[str]) -> list[str]:
+    """Which of them this Python has not. They are looked for, not imported."""
+    lacks = []
+    for module in modules:
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:  # nor the package that it would be in
+            found = None
+        if found is None:
+            lacks.append(module)
+    return lacks
+
+
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # stacks into the log, even where Python itself is stuck
     load_package()
+    what = json.loads(sys.argv[1])
+    if "present" in what:
+        print(json.dumps({"missing": missing(what["present"])}))
+        sys.exit()
     from zenwebserver_worker import check, server, storage, zygote  # type: ignore[import-not-found]
 
-    what = json.loads(sys.argv[1])
     if "check" in what:
         check.check_configuration(what["check"])
     else:

@@ -17,6 +17,7 @@ from . import application, away, stacks, warmup
 from .drain import WaitressEngine
 from .line import Line
 from .messages import Figures, Order, OrderName, ServerSpec, Standing, WorkerState, decode
+from .missing import ClassesMissing
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ class ServerProcess:
             self._line.tell(WorkerState.READY)
             order, listener = self._first_order()
             engine = listener and self._begin(WaitressEngine(site, listener, self._spec.threads), order, listener)
-        except BaseException:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
-            reason = traceback.format_exc()
+        except BaseException as error:  # noqa: BLE001 - whatever the site raises is what the admin wants to see
+            reason = f"{error}\n" if isinstance(error, ClassesMissing) else traceback.format_exc()
             self._line.tell_at_last(WorkerState.FAILED, reason)  # first: the disk of the log may be full
             sys.stderr.write(reason)
             return 1
@@ -68,7 +69,7 @@ class ServerProcess:
         if not self._forked:  # else the zygote has done it; doing it anew would copy 6 MB that servers share
             application.configure_logging(spec.zope_ini)
         site = application.load(spec.zope_ini, spec.zope_conf)
-        warmup.check_database()
+        warmup.check_database(spec.root)
         warmup.WarmUp(spec.warmup_paths, spec.base, spec.root, spec.threads).run(site)
         return away.with_patience(site, spec.error_page)
 
@@ -173,8 +174,13 @@ def run_in_foreground(spec: ServerSpec) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         application.configure_logging(spec.zope_ini)
-        site = away.with_patience(application.load(spec.zope_ini, spec.zope_conf), spec.error_page)
+        site = application.load(spec.zope_ini, spec.zope_conf)
+        warmup.check_database(spec.root)
+        site = away.with_patience(site, spec.error_page)
     except KeyboardInterrupt:
+        return 1
+    except ClassesMissing as error:
+        logger.error("%s", error)
         return 1
     engine = WaitressEngine(site, socket.socket(fileno=spec.listener), spec.threads)
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from . import missing
 from .application import WSGIApplication
 
 
@@ -98,13 +99,16 @@ def _answer(site: WSGIApplication, environ: dict[str, Any]) -> str:
     return statuses[-1]
 
 
-def check_database() -> None:
-    """Read the root of the database. Raises what the storage raises."""
+def check_database(site_root: str) -> None:
+    """Read the root of the database, and look at the objects on the way to the site's root.
+
+    Raises what the storage raises; ClassesMissing where this is not the Python of the site.
+    """
     import Zope2
 
     connection = Zope2.DB.open()
     try:
         connection.sync()
-        connection.root()._p_activate()
+        missing.check(connection, site_root)
     finally:
         connection.close()

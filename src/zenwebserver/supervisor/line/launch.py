@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import zenwebserver
@@ -45,6 +46,7 @@ def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: 
         zope_conf=str(home.server_conf(name)),
         threads=threads,
         error_page=str(home.error_page),
+        root=settings.site_root,
     )
     return server_arguments(settings, spec)
 
@@ -75,6 +77,11 @@ def calls(argument: str) -> bool:
 def check_arguments(settings: Settings, conf: Path) -> list[str]:
     """The command that reads a zope.conf as Zope does, and opens nothing."""
     return _arguments(settings, json.dumps({"check": str(conf)}))
+
+
+def present_arguments(python: str, modules: Sequence[str]) -> list[str]:
+    """The command that says which of `modules` it has not, as JSON in its last line."""
+    return [python, str(WORKER), json.dumps({"present": list(modules)})]
 
 
 def _arguments(settings: Settings, what: str) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from zenwebserver.machine.identity import Identity
@@ -23,8 +24,10 @@ class Reception:
     Until `adopted`, callers whom nobody expects wait: an earlier supervisor may have made them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_ours: Callable[[Call], bool] = lambda _: True) -> None:
+        """`is_ours` tells processes of this home from those of one that was at its path before."""
         self.drain_timeout = 600.0  # seconds
+        self._is_ours = is_ours
         self._expected: dict[str, Worker] = {}
         self._waiting: dict[str, Call] | None = {}  # None: everybody who was here before us is known
 
@@ -52,6 +55,9 @@ class Reception:
         if worker := self._expected.get(token):
             worker.answer(call)
             call.drop_listener()  # ours already
+        elif not self._is_ours(call):
+            logger.warning("Process %d is of another home, and is left alone: %s", call.pid, call.standing)
+            call.drop_listener()
         elif self._waiting is not None:
             self._waiting[token] = call
         else:

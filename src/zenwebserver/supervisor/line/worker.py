@@ -18,6 +18,7 @@ TAIL_LINES = 20
 STACK_LINES = 200
 STACKS_SECONDS = 0.5  # for writing stacks into the log
 LAST_CALL_SECONDS = 0.5
+IDLE_SECONDS = 0.1  # between two looks, of which both find no request
 END_SECONDS = 10.0  # for ending by itself once it has said that it failed; threads of the site may keep it
 
 
@@ -126,6 +127,21 @@ class Worker:
                 hint=f"To have its stacks written to {self._log}: kill -USR1 {self.process.pid}",
             ) from None
 
+    async def has_answered(self, seconds: float) -> bool:
+        """Wait until no thread works on a request, or it has ended; false where that takes longer than `seconds`.
+
+        It looks twice: what was sent may be on its way from the connection to a thread.
+        """
+        idle = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while idle < 2 and not await self.process.wait(IDLE_SECONDS):
+                    with contextlib.suppress(ZenwebserverError):  # it does not answer yet
+                        busy = any(thread.request for thread in await self.threads(seconds))
+                        idle = 0 if busy else idle + 1
+                return True
+        return False
+
     async def until(self, state: WorkerState, seconds: float) -> None:
         """Wait until it stands so, or has said so meanwhile.
 
@@ -138,7 +154,8 @@ class Worker:
                     if self.state in (WorkerState.FAILED, WorkerState.UNSAFE, WorkerState.GONE):
                         await self.process.wait(END_SECONDS)
                         await self._last_call()
-                        raise StartError(self._how_it_failed(), detail=self.last_words())
+                        how, words = self._how_it_failed(), self.last_words()
+                        raise StartError(how, detail="" if how.endswith(words) else words)
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:

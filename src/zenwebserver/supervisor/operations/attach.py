@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +15,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[str]) -> str:
     """Put servers back into the pool."""
-    numbers = _numbers(supervisor, report, targets)
+    numbers = _numbers(supervisor, targets)
     for number in numbers:
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
@@ -25,8 +26,11 @@ async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
 
 
 async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[str], force: bool = False) -> str:
-    """Take servers out of the pool; they go on running, and no nginx worker knows them any more when this ends."""
-    numbers = _numbers(supervisor, report, targets)
+    """Take servers out of the pool; they go on running.
+
+    When this ends, nginx sends them nothing any more, and what it had sent is answered.
+    """
+    numbers = _numbers(supervisor, targets)
     wanted = supervisor.pool.with_attached(numbers, False)
     for number in numbers:
         if not supervisor.pool.servers[number]:
@@ -42,9 +46,22 @@ async def detach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
         with _recorded(supervisor, wanted):
             outdated = await supervisor.publish()
         supervisor.changes.finish()
-        if not await supervisor.balancer.workers_gone(outdated):
+        done = await supervisor.balancer.workers_gone(outdated)
+        if not await have_answered(supervisor, numbers) or not done:
             report.note("Requests in nginx outlasted drainTimeout")
     return _closing(supervisor, "Detached")
+
+
+async def have_answered(supervisor: Supervisor, numbers: Sequence[int]) -> bool:
+    """Wait until what nginx had sent to these servers is answered; false where it takes longer than drainTimeout.
+
+    After a reload there is nothing to wait for: nginx's old workers went with their last answer.
+    """
+    if supervisor.balancer.names.told is None:
+        return True
+    workers = [worker for number in numbers if (worker := supervisor.servers[number].worker)]
+    seconds = supervisor.settings.drain_timeout
+    return all(await asyncio.gather(*(worker.has_answered(seconds) for worker in workers)))
 
 
 @contextlib.contextmanager
@@ -59,8 +76,8 @@ def _recorded(supervisor: Supervisor, wanted: Pool) -> Iterator[None]:
         raise
 
 
-def _numbers(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> tuple[int, ...]:
-    prepare(supervisor, report)
+def _numbers(supervisor: Supervisor, targets: Sequence[str]) -> tuple[int, ...]:
+    prepare(supervisor, anywhere=True)  # what runs, runs
     if not targets:
         raise UsageError("Which servers?", hint=f"Name them: {' '.join(f'server{n}' for n in supervisor.pool.numbers)}")
     return parse_targets(targets, supervisor.pool, allowed=("servers",)).servers

@@ -13,7 +13,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 async def configure(supervisor: Supervisor, report: Report) -> str:
     """Write etc/nginx.conf; one that nginx rejects replaces nothing."""
     with report.step("Reading settings"):
-        prepare(supervisor, report)
+        prepare(supervisor)
     with report.step("Writing nginx.conf"):
         changed = await supervisor.configure()
     if not changed:
@@ -26,7 +26,7 @@ async def configure(supervisor: Supervisor, report: Report) -> str:
 async def verify(supervisor: Supervisor, report: Report) -> str:
     """Check settings, template, nginx's configuration and the site's; nothing is changed."""
     if not supervisor.home.exists():
-        raise ZenwebserverError(f"There is no home at {supervisor.home.path}", hint="To make one: zenwebserver init")
+        raise supervisor.home.missing()
     with report.step("Verifying settings"):
         settings = published.read_settings(supervisor.home)
     with report.step("Verifying nginx configuration"):
@@ -34,7 +34,9 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         await published.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
         await published.verify_site(supervisor.home, settings)
-    if supervisor.home.nginx_conf.exists():
+    if place := published.former_place(supervisor.home):
+        report.note(f"etc/nginx.conf was made for {place}; the next start makes it anew")
+    elif supervisor.home.nginx_conf.exists():
         await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):
             await published.verify_in_place(supervisor.home, settings)

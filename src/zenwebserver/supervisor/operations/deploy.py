@@ -27,9 +27,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def deploy(supervisor: Supervisor, report: Report, *, size: str, above_maximum: bool = False) -> str:
     """Exactly as many servers exist and run as `size` (n, +n, -n) says; where fewer can, detached ones end first."""
-    if not supervisor.home.exists():
-        wanted_size(size, 0)  # so that a mistyped one makes no home
-    prepare(supervisor, report)
+    prepare(supervisor)
     former = supervisor.pool
     wanted = former.grown(wanted_size(size, len(former.servers))).shrunk(wanted_size(size, len(former.servers)))
     refuse_too_many(supervisor, former, wanted, above_maximum)

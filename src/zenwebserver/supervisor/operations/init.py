@@ -20,15 +20,34 @@ async def init(supervisor: Supervisor, report: Report, *, values: Mapping[str, s
     """Make what the home lacks; an existing home is left as it is."""
     home = supervisor.home
     if home.exists():
+        refuse_other_values(home, values or {})
         refresh_shipped_files(home)
         return f"The home is there already: {home.path}"
     make_home(home, report, values or {})
     return f"The home is made: {home.path}"
 
 
+def refuse_other_values(home: Home, values: Mapping[str, str]) -> None:
+    """Raises UsageError where the home's settings are not those `values`, which are for a new one."""
+    text = files.read_text(home.settings_file)
+    if others := [name for name, value in values.items() if with_values(text, {name: value}) != text]:
+        raise UsageError(
+            f"The home is there already, and its settings stay as they are: {home.path} (--set {' '.join(others)})",
+            hint=f"Nothing was done. Edit {home.settings_file}; then: zenwebserver configure, zenwebserver restart",
+        )
+
+
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """Raises UsageError where one of them can stand in no settings file."""
+    try:
+        return settings.with_values(text, values)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}", hint="Nothing was done.") from error
+
+
 def make_home(home: Home, report: Report, values: Mapping[str, str]) -> None:
     """The site, then nginx's template, and the settings last: a home is one when it has settings."""
-    text = settings.with_values(settings.commented_defaults(), values)
+    text = with_values(settings.commented_defaults(), values)
     try:
         settings.parse(text, home.path, config.variables(config.shipped_template()), source=str(home.settings_file))
     except SettingsError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line import site_python
 from zenwebserver.supervisor.membership import NotPublished
 from zenwebserver.supervisor.operations.steps import (
     any_serves,
@@ -35,7 +36,7 @@ async def restart(supervisor: Supervisor, report: Report, *, targets: Sequence[s
 
     Where the new release does not come up, everything old goes on serving.
     """
-    wanted = prepare_pool(supervisor, report, targets)
+    wanted = prepare_pool(supervisor, targets)
     runs = supervisor.balancer.serves
     if wanted.loadbalancer and runs:
         await exchange_loadbalancer(supervisor, report)
@@ -78,6 +79,7 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
     if not needed:
         report.note("Storage is not needed: the site's own configuration uses a shared one")
         return
+    await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
     with report.step("Restarting Storage"):
         await supervisor.storage.restart()
 
@@ -171,7 +173,7 @@ class Exchanges:
         except (ZenwebserverError, OSError) as error:
             raise DidNotComeBack(
                 server,
-                f"did not come back: {told(error) if isinstance(error, OSError) else error}",
+                f"did not come back: {told(error)}",
                 hint=("" if isinstance(error, NotPublished) else getattr(error, "hint", "")) or self._its_log(server),
                 detail=getattr(error, "detail", ""),
             ) from error

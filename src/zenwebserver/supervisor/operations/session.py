@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.machine import ports
-from zenwebserver.supervisor.line import launch
+from zenwebserver.supervisor.line import launch, site_python
 from zenwebserver.supervisor.operations.steps import prepare, start_storage
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -35,7 +35,7 @@ async def session(supervisor: Supervisor, report: Report, kind: str) -> AsyncIte
 
 
 async def open_session(supervisor: Supervisor, report: Report, kind: str) -> None:
-    prepare(supervisor, report)
+    prepare(supervisor)
     settings = supervisor.settings
     if kind == "run":
         host, port = settings.http_address, settings.http_port
@@ -43,6 +43,7 @@ async def open_session(supervisor: Supervisor, report: Report, kind: str) -> Non
             raise ZenwebserverError(f"Port {port} is taken by {holder}", hint="Nothing was started.")
     else:
         host, port = free_address(supervisor)
+    await site_python.check(supervisor.home, settings.python)
     supervisor.sessions.add(kind)
     try:
         ran = supervisor.storage.wanted

@@ -27,7 +27,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 
 async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str] = ()) -> str:
     """Start what is named and does not run; returns when all of it answers."""
-    wanted = prepare_pool(supervisor, report, targets)
+    wanted = prepare_pool(supervisor, targets)
     forget_undeployed(supervisor)
     ran = all_run(supervisor, wanted)
     if wanted.loadbalancer and not supervisor.balancer.wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 
@@ -12,35 +13,50 @@ from zenwebserver.home import Home
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.line import site_python
 from zenwebserver.supervisor.line.worker import StartError
 from zenwebserver.supervisor.membership import NotPublished
-from zenwebserver.supervisor.operations.init import make_home, refresh_shipped_files
+from zenwebserver.supervisor.operations import elsewhere
+from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
 
-
-def prepare(supervisor: Supervisor, report: Report) -> None:
-    """A home, the settings as they are now, and the record of the pool."""
-    if supervisor.home.exists():
-        supervisor.home.make_folders()
-        refresh_shipped_files(supervisor.home)
-    else:
-        make_home(supervisor.home, report, {})
-    supervisor.read_settings()
-    supervisor.read_pool()
+logger = logging.getLogger(__name__)
 
 
-def prepare_pool(supervisor: Supervisor, report: Report, targets: Sequence[str]) -> Targets:
-    """For what may be the first command in a home: servers are deployed where there are none. Returns the `targets`.
+def prepare(supervisor: Supervisor, *, anywhere: bool = False) -> None:
+    """The settings as they are now, and the record of the pool.
 
-    A mistyped one makes no home. Raises ZenwebserverError.
+    Raises UsageError where no home was made, or where it leads into another one, unless `anywhere`.
     """
     if not supervisor.home.exists():
-        parse_targets(targets, Pool().grown(DEFAULT_SIZE))
-    prepare(supervisor, report)
+        raise supervisor.home.missing()
+    if not anywhere:
+        elsewhere.refuse(supervisor.home)
+    supervisor.home.make_folders()
+    refresh_shipped_files(supervisor.home)
+    supervisor.read_settings()
+    supervisor.read_pool()
+    forget_former_place(supervisor)
+
+
+def forget_former_place(supervisor: Supervisor) -> None:
+    """What was made for the place where the home was before is made anew when it is next needed."""
+    home = supervisor.home
+    if place := published.former_place(home):
+        logger.warning("The home was at %s: %s is made anew; the former one is kept as .prev", place, home.nginx_conf)
+        home.nginx_conf.replace(home.nginx_conf.with_name(f"{home.nginx_conf.name}.prev"))
+
+
+def prepare_pool(supervisor: Supervisor, targets: Sequence[str]) -> Targets:
+    """For what may be the first start of a home: servers are deployed where there are none. Returns the `targets`.
+
+    Raises ZenwebserverError.
+    """
+    prepare(supervisor)
     if not supervisor.pool.servers:
         supervisor.record(supervisor.pool.grown(DEFAULT_SIZE))
         supervisor.read_pool()
@@ -68,6 +84,7 @@ async def start_storage(supervisor: Supervisor, report: Report, *, named: bool =
             report.note("Storage runs already")
         return False
     if supervisor.write_storage_conf():
+        await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
         with report.step("Starting Storage"):
             await supervisor.storage.start()
         return True
@@ -88,6 +105,7 @@ async def load_release(supervisor: Supervisor, report: Report, *, anew: bool = F
     await supervisor.retire_releases()
     if supervisor.releases and not anew:
         return supervisor.releases[-1]
+    await site_python.check(supervisor.home, supervisor.settings.python)
     try:
         with report.step("Loading the site"):
             release = await supervisor.new_release()
@@ -244,9 +262,8 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
-    said = error if isinstance(error, ZenwebserverError) else ZenwebserverError(told(error))
     return ZenwebserverError(
-        f"{server.title} did not come up: {said.message}",
-        hint=said.hint or f"Its log: {supervisor.home.server_log(server.name)}",
-        detail=said.detail,
+        f"{server.title} did not come up: {told(error)}",
+        hint=getattr(error, "hint", "") or f"Its log: {supervisor.home.server_log(server.name)}",
+        detail=getattr(error, "detail", ""),
     )

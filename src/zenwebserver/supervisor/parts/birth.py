@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from zenwebserver.errors import told
 from zenwebserver.machine.ports import bind
 from zenwebserver.supervisor.line.probe import probe
 from zenwebserver.supervisor.line.worker import StartError, Worker
@@ -61,9 +62,7 @@ async def try_out(worker: Worker, host: str, seconds: float) -> None:
             await probe(aside.getsockname()[:2], seconds)
         except OSError as error:
             if not await worker.process.wait(PROBATION):
-                raise StartError(
-                    f"did not answer: {error or type(error).__name__}", detail=worker.last_words()
-                ) from None
+                raise StartError(f"did not answer: {told(error)}", detail=worker.last_words()) from None
     if await worker.process.wait(PROBATION):
         how = worker.process.exited.result()
         raise StartError(f"{how} after its first request", detail=worker.last_words())

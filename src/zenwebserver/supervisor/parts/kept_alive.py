@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.parts.deaths import TOO_MANY, Deaths
 from zenwebserver.supervisor.parts.state import COMES_BACK, MAY_BECOME, RESTS, SERVES, State
@@ -181,4 +181,4 @@ class DidNotStart(ZenwebserverError):
 
 def reason_of(error: BaseException) -> str:
     """What stands in `reason`."""
-    return error.why if isinstance(error, DidNotStart) else str(error)
+    return error.why if isinstance(error, DidNotStart) else told(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from zenwebserver.supervisor.line.worker import log_size, tail
 from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.nginx_leaving import NginxLeaving
+from zenwebserver.supervisor.parts.nginx_names import NginxNames
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
@@ -41,8 +43,11 @@ class LoadBalancer(KeptAlive):
         self.binary = Path()
         self.ports: tuple[int, ...] = ()  # what it listens on, for the reason where it cannot
         self.leaving = NginxLeaving(home, tasks)
+        self.names = NginxNames(lambda: self.pid)
+        self.reload_pause = 0.0  # seconds from one reload to the next, at least
         self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
+        self._reloaded = -math.inf
         self._log = home.nginx_log / "nginx.out.log"
         self._error_log = home.nginx_log / "error.log"
 
@@ -101,12 +106,15 @@ class LoadBalancer(KeptAlive):
         Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
         await self.settle()
+        if (pause := self._reloaded + self.reload_pause - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(pause)
         self.knows_its_files = False
         running = self._running()
         make_folder(self._home.nginx_log)  # it opens its logs again
         former = nginx_processes.workers(running.pid, leaving=True)
         log_start = log_size(self._error_log)
         running.send(signal.SIGHUP)
+        self._reloaded = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._takes_up(running, former, log_start)
@@ -153,6 +161,7 @@ class LoadBalancer(KeptAlive):
     async def workers_gone(self, workers: Iterable[psutil.Process]) -> bool:
         """Wait until `workers` have answered what they hold and are gone; false where they take too long."""
         processes = [process for worker in workers if (process := nginx_processes.adopted(worker))]
+        await self.names.connected()
         if not processes:
             return True
         _, late = await asyncio.wait([process.exited for process in processes], timeout=self.leaving.drain_timeout)
@@ -211,12 +220,14 @@ class LoadBalancer(KeptAlive):
             self._runs(master)
             return
         await self.claim_ports()
-        make_folder(self._home.nginx_log)
+        if self._home.path.is_dir():  # else it was moved away: nothing is made in its place, and nginx not started
+            make_folder(self._home.nginx_log)
         log_start = log_size(self._log)
         starter = Process.spawn(
             control.start_arguments(self.binary, self._home),
             log=self._log,
             folder=self._home.path,
+            descriptors=self.names.descriptors,
             may_bind_low_ports=True,
         )
         try:

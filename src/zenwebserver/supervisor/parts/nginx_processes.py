@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from zenwebserver.home import Home
-from zenwebserver.machine.identity import Identity
+from zenwebserver.machine.identity import Identity, working_folder
 from zenwebserver.machine.processes import Process
 
 START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
@@ -48,7 +48,9 @@ def is_master(process: psutil.Process, home: Home) -> bool:
     """Raises psutil.Error where it has ended."""
     command = f"{' '.join(process.cmdline())} "
     ours = f" -p {home.path}/ -c {home.nginx_conf} "
-    return command.startswith("nginx: master process ") and ours in command and process.uids().real == os.geteuid()
+    if not command.startswith("nginx: master process ") or ours not in command or process.uids().real != os.geteuid():
+        return False
+    return not home.is_other_than(working_folder(process.pid))
 
 
 def named_master(home: Home) -> psutil.Process | None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zenwebserver.errors import told
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.machine.identity import Identity
@@ -195,7 +196,7 @@ class Release:
                     return None
             self._become(ReleaseState.COLD)
             return StartError(
-                f"the site could not be loaded: {'it ' if isinstance(error, StartError) else ''}{error}",
+                f"the site could not be loaded: {'it ' if isinstance(error, StartError) else ''}{told(error)}",
                 hint=f"Its log: {self._home.zygote_log}",
                 detail=getattr(error, "detail", ""),
             )

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.supervisor.line.worker import StartError, Worker
 from zenwebserver.supervisor.parts.birth import PROMPT, Generation, booted, try_out
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
@@ -92,7 +92,7 @@ class Server(KeptAlive):
             if self.state is State.EXCHANGING:
                 self._become(State.RUNNING)
             elif self.wanted:  # the former one died meanwhile, and waited for the successor
-                self._goes_down(str(error))
+                self._goes_down(told(error))
                 self._recover(self._revive())
             raise
         self._deaths.forget()
@@ -258,11 +258,11 @@ class Server(KeptAlive):
             self._become(State.RUNNING)
             how = f"it goes on in release {successor.release.name}"
         else:
-            self._goes_down(str(error))
+            self._goes_down(told(error))
             self._recover(self._revive())
             how = "it is down, and started again"
         return ZenwebserverError(
-            f"{self.title} could not go back to its former process: {error} ({how})",
+            f"{self.title} could not go back to its former process: {told(error)} ({how})",
             detail=getattr(error, "detail", ""),
         )
 

@@ -10,7 +10,7 @@ import os
 import signal
 
 from zenwebserver.home import Home
-from zenwebserver.machine.identity import Identity, last_argument, started_with
+from zenwebserver.machine.identity import Identity, last_argument, started_with, working_folder
 from zenwebserver.machine.processes import Process
 from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.line.reception import Reception
@@ -46,7 +46,8 @@ class Storage(KeptAlive):
         """Storages of this home, by pid file and by what they were told to be; at most one has the files open."""
         named = Identity.read(self._pid_file)
         told = started_with(self._home.storage_mark, os.geteuid())
-        return told if named is None or named in told else [named, *told]
+        told = [each for each in told if not self._home.is_other_than(working_folder(each.pid))]
+        return [named, *told] if named and named not in told and named.works_in(self._home.path) else told
 
     def adopt_silent(self) -> set[Identity]:
         """Take over one that never calls, of an earlier version. Returns those that will call."""

@@ -39,7 +39,7 @@ EVIDENCE = "_zenwebserver_witnesses"
 TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
 
 
-class OutcomeUnknown(StorageError):
+class OutcomeUnknown(StorageError):  # type: ignore[misc]
     """Not a TransientError, so that Zope does not repeat the request: it is perhaps stored."""
 
 

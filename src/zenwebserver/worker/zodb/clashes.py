@@ -17,7 +17,7 @@ from .overrides import Method, Override
 CURE = "an object whose id is given once more goes on being stored"
 
 
-class OidClash(ConflictError):
+class OidClash(ConflictError):  # type: ignore[misc]
     """Zope repeats the request, with other ids."""
 
 

@@ -31,7 +31,7 @@ TEXT = "Object ids up to this one may be in use: 0x{:016x}\n"
 MARK = re.compile(TEXT.replace("{:016x}", "([0-9a-f]{16})").encode())
 
 
-class OidsUncovered(StorageError):
+class OidsUncovered(StorageError):  # type: ignore[misc]
     """No id was given, and nothing else has changed."""
 
 
@@ -96,11 +96,6 @@ def _write(path: str, covered: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
-        folder = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(new)
@@ -108,3 +103,13 @@ def _write(path: str, covered: int) -> None:
             f"No new object can be stored: {path} cannot be written ({error.strerror}). No object id was given and "
             "nothing was changed; where the disk is full, make room on it, and try again."
         ) from error
+    with contextlib.suppress(OSError):  # not every file system can; a kill, unlike a power cut, needs no sync
+        _sync_folder(os.path.dirname(path))
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -58,7 +58,8 @@ def tid_of(sent: list[Sent], load_before: LoadBefore, since: bytes, latest: byte
 def _traces(sent: Sent, load_before: LoadBefore, since: bytes) -> _Traces:
     from ZODB.POSException import POSKeyError
 
-    tids, seen, before = set(), False, MAXTID
+    tids: set[bytes] = set()
+    seen, before = False, MAXTID
     while True:
         try:
             found = load_before(sent.oid, before)

@@ -13,7 +13,7 @@ from .overrides import Method, Override
 CURE = "a transaction that one of several storages has stored is not repeated"
 
 
-class PartlyStored(StorageError):
+class PartlyStored(StorageError):  # type: ignore[misc]
     """Not a TransientError, so that Zope does not repeat the request."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 from BTrees.OOBTree import OOBTree
+from persistent.list import PersistentList
 from Products.Five.browser import BrowserView
 
 TREES = 128  # so that concurrent writes seldom conflict
@@ -30,6 +31,18 @@ class Store(BrowserView):
         ident = self.request.form["id"]
         ids = tree(self.context, ident)
         ids[ident] = ids.get(ident, 0) + 1
+        return f"{os.getpid()}"
+
+
+class Make(BrowserView):
+    """A new object for each id, in one of few trees."""
+
+    def __call__(self):
+        root, ident = self.context._p_jar.root(), self.request.form["id"]
+        made = root.setdefault("zwsmade", OOBTree())
+        tree = made.setdefault(crc32(ident.encode()) % 32, OOBTree())
+        times = tree[ident][0] if ident in tree else 0
+        tree[ident] = PersistentList([times + 1])
         return f"{os.getpid()}"
 
 
