@@ -136,8 +136,8 @@ class Home:
 
     @property
     def storage_mark(self) -> str:
-        """What the command of this home's storage has in it, and no other."""
-        return f'"storage": {json.dumps(str(self.storage_conf))}'
+        """How the last argument of this home's storage begins, and no other's (supervisor/line/launch.py)."""
+        return f'{{"storage": {json.dumps(str(self.storage_conf))}'
 
     def server_conf(self, name: str) -> Path:
         """The generated zope.conf of server `name` ("1", "2", "debug" …)."""

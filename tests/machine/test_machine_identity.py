@@ -97,17 +97,17 @@ def test_a_process_may_have_any_name() -> None:
     assert found.started > 0
 
 
-def test_processes_are_found_by_what_stands_in_their_last_argument_and_by_their_user(tmp_path: Path) -> None:
-    mark = f'"storage": "{tmp_path}/storage.conf"'
+def test_processes_are_found_by_how_their_last_argument_begins_and_by_their_user(tmp_path: Path) -> None:
+    mark = f'{{"storage": "{tmp_path}/storage.conf"'
     command = [sys.executable, "-c", "input()", json.dumps({"storage": f"{tmp_path}/storage.conf", "token": "t"})]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE) as told,
-        subprocess.Popen([*command, "more"], stdin=subprocess.PIPE) as otherwise,
+        subprocess.Popen([*command[:-1], f"grep {command[-1]}"], stdin=subprocess.PIPE) as otherwise,
     ):
         try:
             assert started_with(mark, os.getuid()) == [Identity.of(told.pid)]
             assert started_with(mark, os.getuid() + 1) == []
-            assert last_argument(otherwise.pid) == "more"
+            assert last_argument(otherwise.pid) == f"grep {command[-1]}"
         finally:
             told.kill()
             otherwise.kill()

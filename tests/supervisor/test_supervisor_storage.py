@@ -385,3 +385,27 @@ async def test_one_that_calls_when_another_serves_is_told_to_leave(site: FakeSit
     assert not stranger.running
     assert storage_of(site).serves
     await site.end()
+
+
+async def test_of_another_home_that_this_one_is_a_copy_of_nothing_is_ended(site: FakeSite) -> None:
+    await site.started(1)
+    other = site.machine.storage_of_a_version_without_a_line()
+    site.machine.elsewhere.add(other.pid)
+    await site.ok("restart", targets=["storage"])
+    await site.ok("stop")
+    assert other.signals == []
+    other.die()
+    await site.end()
+
+
+async def test_while_the_settings_cannot_be_read_it_waits_for_them(site: FakeSite) -> None:
+    await site.started(1)
+    await site.supervisor_dies()
+    newest(site).die()
+    site.supervisor.storage.python = ""  # as where a supervisor begins with settings that are wrong
+    await adopt(site.supervisor)
+    await asyncio.sleep(60)
+    assert (storage_of(site).comes_back, storage_of(site).reason) == (True, "the settings cannot be read")
+    await site.ok("start")
+    assert storage_of(site).serves
+    await site.end()

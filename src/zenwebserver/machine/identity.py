@@ -86,12 +86,17 @@ def started_as(words: Sequence[str]) -> list[Identity]:
     return found
 
 
-def started_with(part: str, uid: int) -> list[Identity]:
-    """The living processes of user `uid` in whose last argument `part` stands; not this one."""
+def started_with(beginning: str, uid: int) -> list[Identity]:
+    """The living processes of user `uid` whose last argument begins so; not this one."""
     found = []
     for pid in sorted(set(psutil.pids()) - {os.getpid()}):
         identity = Identity.of(pid)  # before its command is read, which is then this process's or an earlier one's
-        if identity and part in last_argument(pid) and _owner(pid) == uid and Identity.of(pid) == identity:
+        if (
+            identity
+            and last_argument(pid).startswith(beginning)
+            and _owner(pid) == uid
+            and Identity.of(pid) == identity
+        ):
             found.append(identity)
     return found
 

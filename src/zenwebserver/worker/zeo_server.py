@@ -35,6 +35,7 @@ class Server(ZEOServer):  # type: ignore[misc]
     def __init__(self, options: Any, serves: Callable[[Server], None], leaves: Callable[[], None]) -> None:
         super().__init__(options)
         self.broken = ""
+        self._complained = False
         self._serves = serves
         self._leaves = leaves
 
@@ -76,7 +77,13 @@ class Server(ZEOServer):  # type: ignore[misc]
 
     def _look(self, looked: Callable[[], None]) -> None:
         for name, storage in self.storages.items():
-            if why_not := unreadable(storage):
+            try:
+                why_not = unreadable(storage)
+            except Exception:
+                if not self._complained:
+                    logger.exception("The root of storage %r cannot be read", name)
+                self._complained, why_not = True, ""
+            if why_not:
                 self.broken = f"storage {name!r} cannot be read any more: {why_not}"
                 raise SystemExit(1)
         looked()
@@ -85,7 +92,8 @@ class Server(ZEOServer):  # type: ignore[misc]
 def unreadable(storage: Any) -> str:
     """Why it cannot answer anybody; empty: it can.
 
-    A FileStorage closes itself where the end of a commit cannot be written, and goes on as a closed one.
+    A FileStorage closes itself where the end of a commit cannot be written, and goes on as a closed one. Raises
+    whatever else a storage raises.
     """
     try:
         storage.loadBefore(z64, maxtid)
@@ -93,8 +101,6 @@ def unreadable(storage: Any) -> str:
         pass
     except ValueError as error:
         return str(error)
-    except Exception:
-        logger.exception("The root cannot be read")
     return ""
 
 

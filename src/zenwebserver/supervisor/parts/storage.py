@@ -116,6 +116,8 @@ class Storage(KeptAlive):
         self._serves(worker)
 
     def _spawn(self) -> Worker:
+        if not self.python:
+            raise DidNotStart("Storage", "the settings cannot be read", hint="To see why: zenwebserver verify")
         worker = self._reception.expect(self._home.storage_log)
         try:
             process = Process.spawn(
