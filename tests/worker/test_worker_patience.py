@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,25 @@ def test_zope_may_try_again_what_lost_its_connection_while_it_is_worth_waiting(
     with opened.place.serving():
         connection.transaction_manager.abort()
         connection.close()
+
+
+def test_one_that_is_connected_and_does_not_answer_is_waited_for_longer_and_then_not_at_all(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SILENCE_SECONDS", SECONDS)
+    with opened.place.serving() as (process, _):
+        database = opened.open()
+        opened.clients.wait()
+        process.send_signal(signal.SIGSTOP)
+        assert SECONDS / 2 < seconds_until_away(database.storage.sync) < LONG
+        assert opened.clients.request.away
+        assert seconds_until_away(opened.clients.wait) < SECONDS / 2
+        process.send_signal(signal.SIGCONT)
+        client = next(iter(opened.clients))
+        until(lambda: client._unanswered.done())
+        opened.clients.wait()
+        database.storage.sync()
+        opened.close()
 
 
 def test_a_commit_that_waits_for_another_one_waits_no_longer_and_leaves_it_its_lock(opened: Opened) -> None:

@@ -6,6 +6,7 @@ wait for wait-timeout, and Zope repeats the request three times. Whatever ZEO is
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds. A storage that is started again is back after two or three, on a busy machine after twice that.
 PATIENCE_SECONDS = 8.0
+# Seconds. One that is connected and does not answer may be busy with a large commit; it has longer.
+SILENCE_SECONDS = 15.0
 LOOK_AGAIN_SECONDS = 0.05
 # ZEO waits a second, and up to one more by chance, between two tries to connect; while requests wait, only the latter.
 CONNECT_POLL_SECONDS = 1.0
@@ -44,6 +47,7 @@ class Client:
         self._request = request
         self._server = storage._server
         self._away_since = None if storage.is_connected() else time.monotonic()  # seconds
+        self._unanswered: Any = None  # what was asked when a transaction began, and is waited for no longer
         storage._call = self._bounded(storage._call)
         storage._commit_lock = self._commits = CommitLock(storage._commit_lock, self.check)
         storage.tpc_begin = self._tpc_begin(storage.tpc_begin)
@@ -66,17 +70,22 @@ class Client:
         return max(0.0, since + PATIENCE_SECONDS - time.monotonic())
 
     def wait(self) -> None:
-        """Until it is there. Raises StorageAway."""
+        """Until it is there. Raises StorageAway; at once where others have waited for an answer in vain."""
         while not self.storage.is_connected():
             self.check()
             time.sleep(LOOK_AGAIN_SECONDS)
+        if self._unanswered is not None and not self._unanswered.done():
+            raise self._is_away()
 
     def check(self) -> None:
         """Raises StorageAway where nobody waits for it any more."""
         if self.left < LOOK_AGAIN_SECONDS and not self.storage.is_connected():
             self._poll_every(CONNECT_POLL_SECONDS)
-            self._request.away = True
-            raise StorageAway(f"storage {self.storage.__name__} is away")
+            raise self._is_away()
+
+    def _is_away(self) -> StorageAway:
+        self._request.away = True
+        return StorageAway(f"storage {self.storage.__name__} is away")
 
     def _has_gone(self) -> None:
         if self._away_since is None:
@@ -97,10 +106,21 @@ class Client:
         def bounded(method: str, *arguments: Any, **how: Any) -> Any:
             if how.get("timeout") is None:
                 how["timeout"] = self.left
+            asks_first = method == "ping" and hasattr(self._server, "io_call")  # ZEO 5.4 and later
             with self._waiting(raises=method != "tpc_abort"):  # it must come to its end, and knows ClientDisconnected
-                return call(method, *arguments, **how)
+                return self._ask(call, **how) if asks_first else call(method, *arguments, **how)
 
         return bounded
+
+    def _ask(self, call: Callable[..., Any], **how: Any) -> Any:
+        """Whether it is there, when a transaction begins, and nothing is done yet. Raises StorageAway."""
+        answer = call("ping", **how, wait=False)
+        try:
+            return answer.result(SILENCE_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError):
+            self._unanswered = answer
+            logger.warning("Storage %s has not answered for %g s", self.storage.__name__, SILENCE_SECONDS)
+            raise self._is_away() from None
 
     def _load_before(self, load: Callable[..., Any]) -> Callable[..., Any]:
         def load_before(*arguments: Any) -> Any:
