@@ -158,8 +158,8 @@ def test_made_by_root_everything_is_the_owners_of_the_home(home: Home) -> None:
     assert {(path.stat().st_uid, path.stat().st_gid) for path in home.path.rglob("*")} == {(12345, 12346)}
 
 
-def test_a_dollar_in_the_homes_path_is_no_variable(home: Home) -> None:
-    odd = Home.at(home.path / "a$b c")
+def test_a_home_may_stand_on_an_odd_path(home: Home) -> None:
+    odd = Home.at(home.path / "a b, #c %d (e)")
     create(odd)
     assert zope_conf.read(odd.zope_conf).instance_home == odd.path
 

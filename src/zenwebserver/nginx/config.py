@@ -17,7 +17,6 @@ from zenwebserver.nginx.template import (
     fill,
     is_unedited,
     names,
-    quoted,
     shipped_error_page,
     shipped_template,
 )
@@ -114,14 +113,13 @@ def render(
     """etc/nginx.conf. `ipv6`: the machine has it.
 
     `user`: name and group of the workers, only where nginx starts as root.
-    Raises ZenwebserverError: the template's name and line, or what this nginx or this home cannot do.
+    Raises ZenwebserverError: the template's name and line, or what this nginx cannot do.
     """
     if settings.use_ssl and not capabilities.ssl:
         raise ZenwebserverError(
             "This nginx was built without TLS, and useSSL is True.",
             hint="Set `useSSL False`, or the key `nginx` to another nginx. Nothing was changed.",
         )
-    _refuse_impossible_home(home)
     own: dict[str, object] = {
         "access_log": home.nginx_log / "access.log",
         "capabilities": capabilities,
@@ -226,20 +224,6 @@ def made_for(nginx_conf: str) -> Path | None:
     """The home for which a generated nginx.conf was made, whose paths are in it; None for one that somebody wrote."""
     found = _MADE_FOR.match(nginx_conf)
     return Path(found["home"]) if found else None
-
-
-def _refuse_impossible_home(home: Home) -> None:
-    """nginx reads variables and shell patterns in paths, and cannot be told that a character is plain."""
-    try:
-        quoted(home.path)
-    except ValueError as error:
-        message = f"The home's path {error}."
-        raise ZenwebserverError(message, hint="Move the home, or set another ZENHOME.") from None
-    if found := re.search(r"[*?\[\]]", str(home.path)):
-        raise ZenwebserverError(
-            f"The home's path holds {found[0]}, which nginx takes for a pattern: {home.path}",
-            hint="Move the home, or set another ZENHOME.",
-        )
 
 
 def _listen(settings: Settings, port: int, ipv6: bool) -> tuple[Verbatim, ...]:
