@@ -89,6 +89,36 @@ def started_as(words: Sequence[str]) -> list[Identity]:
     return found
 
 
+def started_with(beginning: str, uid: int) -> list[Identity]:
+    """The living processes of user `uid` whose last argument begins so; not this one."""
+    found = []
+    for pid in sorted(set(psutil.pids()) - {os.getpid()}):
+        identity = Identity.of(pid)  # before its command is read, which is then this process's or an earlier one's
+        if (
+            identity
+            and last_argument(pid).startswith(beginning)
+            and _owner(pid) == uid
+            and Identity.of(pid) == identity
+        ):
+            found.append(identity)
+    return found
+
+
+def last_argument(pid: int) -> str:
+    """Of the command that `pid` was started with; empty where it has ended, or is hidden from us."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").rpartition("\0")[2]
+    except OSError:
+        return ""
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).uids().real
+    except psutil.Error:
+        return None
+
+
 def boot_id() -> str:
     """Names this boot of the machine; ticks since boot mean nothing without it."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
