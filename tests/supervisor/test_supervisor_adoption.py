@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from fake_machine import CallingProcess, NamedProcess, ServerProcess, StorageProcess, ZygoteProcess
+from fake_machine import CallingProcess, NamedProcess, ServerProcess, ZygoteProcess
 from fake_site import FakeSite
 from fakes import soon
 
@@ -263,7 +263,7 @@ async def test_one_that_never_served_is_ended_and_its_server_is_as_if_it_had_not
 
 
 async def test_what_pid_files_name_that_came_with_a_copied_home_is_left_alone(site: FakeSite) -> None:
-    storage = StorageProcess(site.machine)
+    storage = site.machine.storage_of_a_version_without_a_line()
     others = [storage, server_left(site, "1"), zygote_left(site, "1")]
     for process, name in zip(others, ("storage", "zope1", "zygote1"), strict=True):
         process.name_in(site.home.pid_file(name))
@@ -656,15 +656,4 @@ async def test_pid_files_of_the_dead_are_removed(site: FakeSite) -> None:
     await adopt(site.supervisor)
     assert named(site) == ["storage", "zope1", "zygote1"]
     assert site.server(2).state is State.STOPPED
-    await site.end()
-
-
-async def test_a_storage_that_died_is_stopped_until_it_is_started(site: FakeSite) -> None:
-    await site.started(1)
-    await site.supervisor_dies()
-    site.machine.storages[-1].die()
-    await adopt(site.supervisor)
-    assert site.supervisor.storage.rests
-    await site.ok("start")
-    assert site.supervisor.storage.serves
     await site.end()

@@ -30,11 +30,14 @@ NAME_OF_RELEASE = re.compile(r"[0-9]{1,9}")
 
 
 async def adopt(supervisor: Supervisor) -> None:
-    """Storage by its pid file or its command, nginx by its name, servers and zygotes by the calls that they make."""
+    """nginx by its name; storage, servers and zygotes by their calls. Who should call and does not is ended.
+
+    A storage of an earlier version, which does not call, is known by its pid file or its command.
+    """
     readable = _read_record(supervisor)
-    supervisor.storage.adopt()
+    named = dict.fromkeys(supervisor.storage.adopt_silent(), "storage")
     await supervisor.balancer.adopt()
-    named = _named(supervisor)
+    named |= _named(supervisor)
     if named or supervisor.storage.serves or supervisor.balancer.serves:
         await _all_called(supervisor, set(named))
     called = await _adopt_callers(supervisor)
@@ -48,6 +51,7 @@ async def adopt(supervisor: Supervisor) -> None:
     _forget_the_dead(supervisor)
     supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
+    _miss_storage(supervisor)
 
 
 async def put_right(supervisor: Supervisor) -> None:
@@ -112,6 +116,20 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
             path.unlink(missing_ok=True)
 
 
+def _miss_storage(supervisor: Supervisor) -> None:
+    """It comes back where servers were found without it."""
+    storage = supervisor.storage
+    if storage.serves or not any(server.wanted for server in supervisor.servers.values()):
+        return
+    try:
+        needed = supervisor.write_storage_conf()
+    except (ZenwebserverError, OSError) as error:
+        logger.error("Storage's configuration cannot be made; what there is, is used: %s", error)
+        needed = supervisor.home.storage_conf.exists()
+    if needed:
+        storage.is_missed()
+
+
 async def _all_called(supervisor: Supervisor, known: set[Identity]) -> None:
     """Wait until the processes that are known have called, and give unknown ones the time of a call."""
     begun = asyncio.get_running_loop().time()
@@ -143,7 +161,9 @@ async def _adopt_callers(supervisor: Supervisor) -> set[int]:
 
 async def _adopt_caller(supervisor: Supervisor, call: Call) -> None:
     if (identity := Identity.of(call.pid)) and (process := Process.adopt(identity)):
-        if call.standing.zygote:
+        if call.standing.storage:
+            await supervisor.storage.adopt(supervisor.reception.adopt(call, process, supervisor.home.storage_log))
+        elif call.standing.zygote:
             await _adopt_zygote(supervisor, call, process)
         else:
             await _adopt_server(supervisor, call, process)

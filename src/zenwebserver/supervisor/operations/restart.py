@@ -81,9 +81,7 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
         return
     await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
     with report.step("Restarting Storage"):
-        if not supervisor.storage.rests:
-            await supervisor.storage.stop()
-        await supervisor.storage.start()
+        await supervisor.storage.restart()
 
 
 async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
