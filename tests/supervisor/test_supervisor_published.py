@@ -21,7 +21,7 @@ from zenwebserver.settings import Settings, parse
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
-from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.publisher import Published
 from zenwebserver.supervisor.tasks import Tasks
 
 SERVERS = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082)]
@@ -192,7 +192,7 @@ def test_nginxs_words_name_the_real_files_and_the_line_that_it_means(home: Home)
     nginx_conf = home.nginx_conf.read_text()
     home.nginx_conf.write_text(f"frobnicate on;\n{nginx_conf}")
     with pytest.raises(ZenwebserverError) as caught:
-        asyncio.run(published.put_pool(home, settings, SERVERS))
+        asyncio.run(put_pool(home, settings, SERVERS))
     assert f'unknown directive "frobnicate" in {home.nginx_conf}:1' in caught.value.detail
     assert caught.value.detail.endswith(f"\n{home.nginx_conf}:1: frobnicate on;")
     assert files.MARK not in str(caught.value.detail)
