@@ -42,17 +42,23 @@ ARROWS_IN_THE_SUPERVISOR: Arrows = {
     "operations": {"line", "membership", "parts", "published", "report", "supervisor"},
     "adoption": {"line", "parts", "supervisor"},
     "api": {"changes", "operations", "report", "snapshot", "supervisor"},
+    "candidates": set(),
     "changes": set(),
     "control_socket": {"gate"},
-    "daemon": {"adoption", "api", "control_socket", "health", "lock", "log", "published", "report", "starter"}
+    "daemon": {"adoption", "api", "candidates", "control_socket", "health", "lock", "log", "report", "starter"}
     | {"succession", "supervisor", "tasks", "whereabouts"},
     "gate": set(),
     "health": {"line", "parts", "supervisor"},
     "lock": set(),
     "log": set(),
+<<<<<<< HEAD
     "membership": {"publisher"},
     "published": {"line"},
     "publisher": {"parts", "published"},
+=======
+    "membership": {"published"},
+    "published": {"candidates", "line", "parts"},
+>>>>>>> 514588f1914d514ee3802634b77c03103856dc51
     "report": set(),
     "snapshot": {"parts", "supervisor"},
     "starter": set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,34 @@ def test_a_conflict_that_storage_resolved_alone(storage: Storage, database: DB, 
     other.commit()
     with pytest.raises(TransientError if when == "before" else OutcomeUnknown):
         commit_while_storage_dies(storage, writer, when)
+
+
+def test_a_commit_that_is_on_its_way_over_a_broken_connection_is_told_when_it_has_arrived_or_not(
+    storage: Storage, database: DB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Storage lives, and reads it from the former connection when the next one is there already."""
+    writer = Visitor(database)
+    io = database.storage._server.client
+    protocol = io.protocol
+    server_call = protocol.server_call
+
+    def break_after(method: str, *arguments: Any) -> Any:
+        if method == "tpc_finish":
+            storage.signal(signal.SIGSTOP)
+            io.loop.call_later(0.1, protocol.sm_protocol.transport.abort)
+            io.loop.call_later(0.3, storage.signal, signal.SIGCONT)
+        return server_call(method, *arguments)
+
+    monkeypatch.setattr(protocol, "server_call", break_after)
+    new_object(writer.root)
+    done = True
+    try:
+        writer.commit()
+    except TransientError:
+        writer.abort()
+        done = False
+    reader = Visitor(storage.database())
+    assert ("new" in reader.root["tree"]) == done
 
 
 def test_storage_that_does_not_come_back_is_told(

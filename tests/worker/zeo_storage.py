@@ -95,6 +95,10 @@ class Storage:
         """`before` it is stored, or `after`: before anybody is told."""
         (self.folder / f"fault.{when}").touch()
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
     def wait(self) -> None:
         assert self._process
         self._process.wait(SECONDS)

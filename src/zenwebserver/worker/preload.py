@@ -35,8 +35,8 @@ THREAD_END_SECONDS = 1.0
 
 def preload(zope_ini: str, zope_conf: str) -> None:
     """Load everything but the database. Raises what the site raises."""
-    application.configure_logging(zope_ini)
     guard_server()
+    application.configure_logging(zope_ini)
     from Zope2.Startup import get_wsgi_starter
     from Zope2.Startup.run import _set_wsgi_config
 

@@ -1,9 +1,9 @@
 """A server that knows of a later transaction than storage itself comes back all the same, and forgets what it read.
 
 ZEO's client refuses to ("Server behind client"), until somebody else has committed. FileStorage, killed in a commit,
-counts what it then throws away as its last transaction, until it is started once more (read_index in FileStorage.py).
-So it is too with a Data.fs that was put back under running servers, and with ZEO before 5.4 and ZEO_MTACCEPTOR, where a
-transaction is announced before its last byte is written; all others announce it after that.
+counts what it then throws away as its last transaction, until it is started once more (read_index in FileStorage.py);
+a server that starts meanwhile believes it. So it is too with a Data.fs that was put back under running servers, and
+with ZEO before 5.4 and ZEO_MTACCEPTOR, which announces a transaction before its last byte is written, as no other does.
 """
 
 from __future__ import annotations

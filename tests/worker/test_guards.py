@@ -1,0 +1,45 @@
+"""The cures are in place before anything of a site is loaded or opened, in every process of ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CURED = """
+from ZEO.ClientStorage import ClientStorage
+from ZODB.Connection import Connection
+from ZODB.FileStorage import FileStorage
+
+def is_cured(*methods):
+    return all(hasattr(method, "_of_zenwebserver") for method in methods)
+
+in_servers = is_cured(ClientStorage.new_oid, ClientStorage.store, Connection.commit, Connection._store_objects)
+print(in_servers, is_cured(FileStorage.new_oid))
+"""
+# Nothing of the site is there: the first that is looked for ends it.
+LOADS = {
+    "server": "from zenwebserver.worker.application import load; load('{folder}/zope.ini', '{folder}/zope.conf')",
+    "zygote": "from zenwebserver.worker.preload import preload; preload('{folder}/zope.ini', '{folder}/zope.conf')",
+    "storage": "from zenwebserver.worker.others import serve_storage; serve_storage('{folder}/storage.conf')",
+}
+
+
+@pytest.mark.parametrize(
+    ("process", "cured"), [("server", "True False"), ("zygote", "True False"), ("storage", "False True")]
+)
+def test_they_come_first(process: str, cured: str, tmp_path: Path) -> None:
+    program = f"try:\n    {LOADS[process].format(folder=tmp_path)}\nexcept (OSError, SystemExit):\n    pass\n{CURED}"
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == cured, ran.stderr
+
+
+def test_all_of_them_fit_the_installed_zodb_and_zeo() -> None:
+    program = (
+        "import logging; logging.basicConfig(level='WARNING')\n"
+        "from zenwebserver.worker.zodb.guards import guard_server, guard_storage; guard_server(); guard_storage()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ran.stderr == ""
