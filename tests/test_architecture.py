@@ -51,14 +51,9 @@ ARROWS_IN_THE_SUPERVISOR: Arrows = {
     "health": {"line", "parts", "supervisor"},
     "lock": set(),
     "log": set(),
-<<<<<<< HEAD
     "membership": {"publisher"},
-    "published": {"line"},
+    "published": {"candidates", "line"},
     "publisher": {"parts", "published"},
-=======
-    "membership": {"published"},
-    "published": {"candidates", "line", "parts"},
->>>>>>> 514588f1914d514ee3802634b77c03103856dc51
     "report": set(),
     "snapshot": {"parts", "supervisor"},
     "starter": set(),

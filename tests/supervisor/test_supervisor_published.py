@@ -192,11 +192,7 @@ def test_nginxs_words_name_the_real_files_and_the_line_that_it_means(home: Home)
     nginx_conf = home.nginx_conf.read_text()
     home.nginx_conf.write_text(f"frobnicate on;\n{nginx_conf}")
     with pytest.raises(ZenwebserverError) as caught:
-<<<<<<< HEAD
-        asyncio.run(put_pool(home, settings, SERVERS))
-=======
         asyncio.run(published.verify_pool(home, settings, home.nginx_pool_conf.read_text()))
->>>>>>> 514588f1914d514ee3802634b77c03103856dc51
     assert f'unknown directive "frobnicate" in {home.nginx_conf}:1' in caught.value.detail
     assert caught.value.detail.endswith(f"\n{home.nginx_conf}:1: frobnicate on;")
     assert files.MARK not in str(caught.value.detail)
