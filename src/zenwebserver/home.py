@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -132,6 +133,11 @@ class Home:
     @property
     def storage_conf(self) -> Path:
         return self.pool_folder / "storage.conf"
+
+    @property
+    def storage_mark(self) -> str:
+        """How the last argument of this home's storage begins, and no other's (supervisor/line/launch.py)."""
+        return f'{{"storage": {json.dumps(str(self.storage_conf))}'
 
     def server_conf(self, name: str) -> Path:
         """The generated zope.conf of server `name` ("1", "2", "debug" …)."""

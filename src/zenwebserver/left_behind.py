@@ -11,7 +11,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
 from zenwebserver.machine.files import current_place
-from zenwebserver.machine.identity import Identity, started_as, working_folder
+from zenwebserver.machine.identity import Identity, started_as, started_with, working_folder
 from zenwebserver.nginx import pool_file
 
 
@@ -36,7 +36,7 @@ def parts(home: Home) -> dict[str, Any]:
     return {
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
-            "pid": _pid(home, "storage"),
+            "pid": _storage_pid(home),
             "reason": "",
             "socket": str(home.storage_socket),
             "needed": home.storage_conf.exists(),
@@ -83,6 +83,14 @@ def _pid(home: Home, name: str) -> int | None:
     """Of a copied home the pid files name the processes of the other one."""
     identity = Identity.read(home.pid_file(name))
     return identity.pid if identity and identity.works_in(home.path) else None
+
+
+def _storage_pid(home: Home) -> int | None:
+    """By its command, where its pid file is lost: whoever stops the site ends it, too."""
+    if (named := _pid(home, "storage")) or not home.path.is_dir():
+        return named
+    found = started_with(home.storage_mark, home.path.stat().st_uid)
+    return next((each.pid for each in found if not home.is_other_than(working_folder(each.pid))), None)
 
 
 def _listening(pid: int | None) -> dict[str, Any]:

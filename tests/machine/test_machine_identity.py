@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zenwebserver.machine.identity import Identity, boot_id
+from zenwebserver.machine.identity import Identity, boot_id, last_argument, started_with
 
 
 def test_a_living_process_is_read_back_and_a_dead_one_is_not(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -94,3 +95,21 @@ def test_a_process_may_have_any_name() -> None:
     assert found
     assert found.pid == process.pid
     assert found.started > 0
+
+
+def test_processes_are_found_by_how_their_last_argument_begins_and_by_their_user(tmp_path: Path) -> None:
+    mark = f'{{"storage": "{tmp_path}/storage.conf"'
+    command = [sys.executable, "-c", "input()", json.dumps({"storage": f"{tmp_path}/storage.conf", "token": "t"})]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as told,
+        subprocess.Popen([*command[:-1], f"grep {command[-1]}"], stdin=subprocess.PIPE) as otherwise,
+    ):
+        try:
+            assert started_with(mark, os.getuid()) == [Identity.of(told.pid)]
+            assert started_with(mark, os.getuid() + 1) == []
+            assert last_argument(otherwise.pid) == f"grep {command[-1]}"
+        finally:
+            told.kill()
+            otherwise.kill()
+    assert started_with(mark, os.getuid()) == []
+    assert last_argument(told.pid) == ""

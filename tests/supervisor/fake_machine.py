@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from zenwebserver.worker.messages import (
     OrderName,
     ServerSpec,
     Standing,
+    StorageSpec,
     ThreadNow,
     WorkerState,
     ZygoteSpec,
@@ -50,6 +53,7 @@ class Machine:
         self.boots: Callable[[ServerProcess], None] = lambda server: server.boots()
         self.loads: Callable[[ZygoteProcess], None] = lambda zygote: zygote.loads()
         self.storage_works = True
+        self.storage_fails = ""  # of this, where it does not work, in its own words
         self.leave_seconds = 0.0  # until a server that leaves has answered what it had accepted
         self.reports = False  # servers report every few seconds, as real ones do
         self.slow: dict[int, float] = {}  # pid -> seconds until it calls a new supervisor
@@ -79,14 +83,30 @@ class Machine:
             raise self.lacks
         what = json.loads(arguments[-1])
         if "storage" in what:
-            self.storages.append(StorageProcess(self))
-            return self.storages[-1]
+            storage = StorageProcess(self, decode(StorageSpec, arguments[-1]), arguments[-1])
+            self.storages.append(storage)
+            storage.calls(0.0)
+            return storage
         if "zygote" in what:
             zygote = ZygoteProcess(self, decode(ZygoteSpec, arguments[-1]))
             self.zygotes.append(zygote)
             zygote.calls(0.0)
             return zygote
         return self.server(decode(ServerSpec, arguments[-1]))
+
+    def storage_of_a_version_without_a_line(self) -> StorageProcess:
+        """It runs, and calls nobody."""
+        self.storages.append(StorageProcess(self, StorageSpec(str(self.home.storage_conf)), '{"storage": "…"}'))
+        self.storages[-1].serves()
+        return self.storages[-1]
+
+    def started_with(self, part: str, uid: int) -> list[Identity]:
+        assert (part, uid) == (self.home.storage_mark, os.geteuid())
+        here = [each for each in self.storages if each.running and each.pid not in self.elsewhere]
+        return [each.identity for each in here if not each.is_hidden]
+
+    def last_argument(self, pid: int) -> str:
+        return next((storage.argument for storage in self.storages if storage.pid == pid), "")
 
     def server(self, spec: ServerSpec) -> ServerProcess:
         """A process that is to become a server."""
@@ -101,8 +121,6 @@ class Machine:
             for each in (process.call.socket, process.call.listener):
                 if each:
                     each.close()
-        for storage in self.storages:
-            storage.listener.close()
 
     # What a test looks at.
 
@@ -247,20 +265,41 @@ class ZygoteProcess(CallingProcess):
         asyncio.get_running_loop().call_soon(self.call.hear, dataclasses.replace(self.call.standing, forked=forked))
 
 
-class StorageProcess(NamedProcess):
-    """ZEO: it takes connections, on a socket of the home."""
+class StorageProcess(CallingProcess):
+    """ZEO: where it works, it serves at once; `argument` is what the kernel says that it was started with."""
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.exited.add_done_callback(lambda _: self.listener.close())
-        if machine.storage_works:
-            path = machine.home.storage_socket
-            path.unlink(missing_ok=True)
-            self.listener.bind(str(path))
-            self.listener.listen()
+    def __init__(self, machine: Machine, spec: StorageSpec, argument: str) -> None:
+        super().__init__(machine, Standing(WorkerState.STARTING, token=spec.token, storage=spec.storage))
+        self.argument = argument
+        self.is_hidden = False  # from whoever looks for it by its command
+        self.silent = False
+        self.figures = Figures()
+
+    def begins(self) -> None:
+        if self.machine.storage_works:
+            self.serves()
+        elif self.machine.storage_fails:
+            self.fails(self.machine.storage_fails)
         else:
             self.die("ended with exit code 1")
+        if self.machine.reports:
+            self._reports_again()
+
+    def serves(self) -> None:
+        self.machine.home.storage_socket.touch()  # a place holder: whereabouts looks whether it is there
+        self.call.says(WorkerState.SERVING)
+
+    def hangs(self) -> None:
+        """As one that was sent SIGSTOP."""
+        self.silent = True
+        self.call.hears = False
+        self.ignores.add(signal.SIGTERM)
+
+    def _reports_again(self) -> None:
+        if self.running:
+            if not self.silent:
+                self.call.hear(dataclasses.replace(self.call.standing, figures=self.figures))
+            asyncio.get_running_loop().call_later(REPORT_SECONDS, self._reports_again)
 
 
 class LineCall(FakeCall):

@@ -85,6 +85,7 @@ class FakeBalancer(KeptAlive):
         self.left: FakeProcess | None = None  # what an earlier supervisor left running
         self.reloads = 0
         self.upgrades = 0
+        self.needs_exchange = False  # it does not take its configuration up by a reload
         self.can_be_exchanged = True  # else it is only reloaded
 
     def knows(self, port: int) -> bool:
@@ -116,7 +117,7 @@ class FakeBalancer(KeptAlive):
     async def claim_ports(self) -> None:
         pass
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         self.knows_its_files = False
         if self.keeps_its_configuration:
             raise ZenwebserverError(
@@ -124,9 +125,12 @@ class FakeBalancer(KeptAlive):
                 hint="It goes on serving as before.",
                 detail=self.keeps_its_configuration,
             )
+        if self.needs_exchange:
+            return await self.upgrade()
         self.reloads += 1
         self._let_go_workers()
         self._read_files()
+        return False
 
     def outdated_workers(self) -> set[NginxWorkers]:
         return {each for each in self.former if not each.gone.is_set()}

@@ -190,8 +190,8 @@ class FakeSite:
         self.begin()
         if isinstance(nginx, FakeProcess) and nginx.running:
             self.balancer.left = nginx
-        for process in (*self.machine.zygotes, *self.machine.servers):
-            if process.running:
+        for process in (*self.machine.storages, *self.machine.zygotes, *self.machine.servers):
+            if process.running and process.call.standing.token:
                 process.calls_again()
 
     async def end(self) -> None:
@@ -237,6 +237,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         site = FakeSite(Home.at(tmp_path_factory.mktemp("s") / "home"), reservation.getsockname()[1])
         for module in (adoption, reception, release, storage):
             monkeypatch.setattr(module, "Process", site.machine)
+        for name in ("started_with", "last_argument"):
+            monkeypatch.setattr(storage, name, getattr(site.machine, name))
         monkeypatch.setattr(Identity, "of", staticmethod(site.machine.identity))
         monkeypatch.setattr(Identity, "works_in", lambda identity, _: identity.pid not in site.machine.elsewhere)
         monkeypatch.setattr(control, "verify", lambda *what, **how: site.balancer.verify(*what, **how))

@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from fake_machine import CallingProcess, NamedProcess, ServerProcess, StorageProcess, ZygoteProcess
+from fake_machine import CallingProcess, NamedProcess, ServerProcess, ZygoteProcess
 from fake_site import FakeSite
 from fakes import soon
 
@@ -193,6 +193,46 @@ async def test_what_is_deployed_joins_the_newest_release_whoever_called_first(si
     await site.end()
 
 
+async def test_a_release_whose_restart_was_cut_off_bears_no_more_servers(site: FakeSite) -> None:
+    """It was killed while it restarted, or went back: server 1 has the new release, server 2 the former one."""
+    site.home.pool_record.write_text('{"servers": {"1": {"attached": true}, "2": {"attached": true}}}')
+    for name in ("1", "2"):
+        (zygote := zygote_left(site, name)).calls(0.0)
+        zygote.name_in(site.home.pid_file(f"zygote{name}"))
+        (site.home.pool_folder / f"release{name}.conf").touch()
+    for number, release in ((1, "2"), (2, "1")):
+        (process := server_left(site, str(number), port=site.base + number, release=release)).calls(0.0)
+        process.name_in(site.home.pid_file(f"zope{number}"))
+    (site.home.run / "release2.trial").touch()
+    (site.home.run / "release9.trial").touch()
+    await adopt(site.supervisor)
+    assert [each.name for each in site.supervisor.releases] == ["2", "1"]
+    await site.ok("deploy", size="+1")
+    assert site.process(3).spec.release == "1"
+    await site.ok("restart", targets=["servers"])
+    await soon()
+    assert site.releases() == ["3"]
+    assert list(site.home.run.glob("*.trial")) == []
+    await site.end()
+
+
+async def test_while_a_restart_goes_on_its_release_is_known_not_to_have_held_yet(site: FakeSite) -> None:
+    await site.started(2)
+    trials = set()
+    site.machine.boots = lambda server: server.boots(2.0)
+    for fails in (False, True):
+        if fails:
+            site.machine.boots = lambda server: server.fails_after(2.0)
+        restart = site.do("restart", targets=["servers"])
+        while not restart.ended:
+            await asyncio.sleep(0.5)
+            trials |= {path.name for path in site.home.run.glob("*.trial")}
+        assert restart.exit == fails
+        assert list(site.home.run.glob("*.trial")) == []
+    assert trials == {"release2.trial", "release3.trial"}
+    await site.end()
+
+
 async def test_a_zygote_without_servers_is_ended(site: FakeSite) -> None:
     zygote = zygote_left(site, "4")
     zygote.calls(0.0)
@@ -223,7 +263,7 @@ async def test_one_that_never_served_is_ended_and_its_server_is_as_if_it_had_not
 
 
 async def test_what_pid_files_name_that_came_with_a_copied_home_is_left_alone(site: FakeSite) -> None:
-    storage = StorageProcess(site.machine)
+    storage = site.machine.storage_of_a_version_without_a_line()
     others = [storage, server_left(site, "1"), zygote_left(site, "1")]
     for process, name in zip(others, ("storage", "zope1", "zygote1"), strict=True):
         process.name_in(site.home.pid_file(name))
@@ -419,17 +459,18 @@ async def test_where_nginx_cannot_be_put_right_that_is_logged_and_it_sends_as_be
     await site.end()
 
 
-async def test_where_the_record_cannot_be_read_the_pool_is_what_runs(
+async def test_where_the_record_cannot_be_read_the_pool_is_what_runs_attached_as_nginx_knows_it(
     site: FakeSite, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await site.started(3)
+    await site.started(4)
+    await site.ok("detach", targets=["4"])
     await site.ok("stop", targets=["2"])
     site.home.pool_record.write_text("{")
     await site.supervisor_dies()
     site.home.pid_file("zope3").unlink()  # a full disk
     await adopt(site.supervisor)
     assert "The pool's record cannot be read" in caplog.text
-    assert site.supervisor.pool.servers == {1: True, 3: True}
+    assert site.supervisor.pool.servers == {1: True, 3: True, 4: False}
     assert {number: site.process(number).accepts for number in (1, 3)} == {1: True, 3: True}
     assert site.home.pool_record.read_text() == "{"
     await site.end()
@@ -615,15 +656,4 @@ async def test_pid_files_of_the_dead_are_removed(site: FakeSite) -> None:
     await adopt(site.supervisor)
     assert named(site) == ["storage", "zope1", "zygote1"]
     assert site.server(2).state is State.STOPPED
-    await site.end()
-
-
-async def test_a_storage_that_died_is_stopped_until_it_is_started(site: FakeSite) -> None:
-    await site.started(1)
-    await site.supervisor_dies()
-    site.machine.storages[-1].die()
-    await adopt(site.supervisor)
-    assert site.supervisor.storage.rests
-    await site.ok("start")
-    assert site.supervisor.storage.serves
     await site.end()

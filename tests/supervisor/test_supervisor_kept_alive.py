@@ -1,26 +1,16 @@
-"""What dies is started again, by ever longer pauses, until it died too often; and storage, which lives so."""
+"""What dies is started again, by ever longer pauses, until it died too often; or for ever."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import socket
-import stat
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes import FakeProcess, soon
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.home import Home
-from zenwebserver.machine.identity import Identity
-from zenwebserver.supervisor.parts import storage as storage_module
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.state import COMES_BACK, MAY_BECOME, SERVES, State
-from zenwebserver.supervisor.parts.storage import START_SECONDS, STOP_SECONDS, Storage, can_connect
 from zenwebserver.supervisor.tasks import Tasks
 
 STOP = 2.0  # virtual seconds that it needs to end
@@ -345,165 +335,3 @@ def test_whatever_serves_can_die_and_be_stopped_and_whatever_comes_back_can_be_g
     for state in COMES_BACK:
         assert MAY_BECOME[state] >= {State.RUNNING, State.STARTING, State.STOPPING, State.FAILED}
     assert not MAY_BECOME[State.STOPPED] & {*COMES_BACK, State.FAILED}, "what is stopped does not come back"
-
-
-# Storage.
-
-
-class StorageStage:
-    """Storage, and its processes that are played; stands in for `Process`, which would make real ones."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.home = Home(folder)
-        self.home.make_folders()
-        self.storage = Storage(self.home, Tasks())
-        self.storage.python = "/site/bin/python"
-        self.born: list[FakeProcess] = []
-        self.next: Callable[[FakeProcess], None] = self.answers
-        self.adoptable: FakeProcess | None = None
-        self.socket: socket.socket | None = None
-        monkeypatch.setattr(storage_module, "Process", self)
-
-    def spawn(self, arguments: list[str], *, log: Path, folder: Path, environment: Any) -> FakeProcess:
-        assert arguments[0] == "/site/bin/python"
-        assert str(self.home.storage_conf) in arguments[2]
-        assert log == self.home.storage_log
-        self.born.append(FakeProcess())
-        self.next(self.born[-1])
-        return self.born[-1]
-
-    def adopt(self, _: Identity) -> FakeProcess | None:
-        return self.adoptable
-
-    def answers(self, process: FakeProcess, seconds: float = 1.0) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._listen, process)
-
-    def _listen(self, process: FakeProcess) -> None:
-        self.home.storage_socket.unlink(missing_ok=True)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(str(self.home.storage_socket))
-        self.socket.listen()
-        process.exited.add_done_callback(lambda _: self._close())
-
-    def _close(self) -> None:
-        if self.socket:
-            self.socket.close()
-
-    def nothing_is_left(self) -> bool:
-        pid_file = self.home.pid_file("storage")
-        return not any(process.running for process in self.born) and not pid_file.exists()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageStage:
-    return StorageStage(tmp_path, monkeypatch)
-
-
-async def test_storage_runs_when_its_socket_takes_connections_and_only_its_owner_can_connect(
-    stage: StorageStage,
-) -> None:
-    began = now()
-    await stage.storage.start()
-    assert now() - began == pytest.approx(1.0, abs=0.1)
-    assert stage.storage.state is State.RUNNING
-    assert stat.S_IMODE(stage.home.storage_socket.stat().st_mode) == 0o600
-    assert stage.home.pid_file("storage").read_text() == f"{stage.born[0].pid}\n"
-    await stage.storage.stop()
-    assert stage.born[0].signals == [signal.SIGTERM]
-    assert stage.nothing_is_left()
-    await stage.storage.stop()
-    assert stage.storage.state is State.STOPPED
-
-
-async def test_storage_that_ends_while_it_starts_is_told_with_its_log(stage: StorageStage) -> None:
-    stage.home.storage_log.write_text("of an earlier one\n")
-
-    def fails(process: FakeProcess) -> None:
-        stage.home.storage_log.write_text("of an earlier one\nZODB.POSException: locked\n")
-        process.die("ended with exit code 1")
-
-    stage.next = fails
-    with pytest.raises(ZenwebserverError, match="Storage did not start: it ended with exit code 1") as caught:
-        await stage.storage.start()
-    assert caught.value.detail == "ZODB.POSException: locked"
-    assert str(stage.home.storage_log) in caught.value.hint
-    assert stage.nothing_is_left()
-
-
-async def test_storage_that_does_not_answer_is_killed_and_that_is_told(stage: StorageStage) -> None:
-    stage.next = lambda _: None
-    began = now()
-    with pytest.raises(ZenwebserverError, match="it does not answer after 60 s"):
-        await stage.storage.start()
-    assert now() - began == pytest.approx(START_SECONDS, abs=0.1)
-    assert stage.nothing_is_left()
-
-
-async def test_storage_whose_socket_is_removed_while_it_starts_leaves_no_process(
-    stage: StorageStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(storage_module, "can_connect", lambda _: True)
-    stage.next = lambda _: None
-    with pytest.raises(FileNotFoundError):
-        await stage.storage.start()
-    assert stage.nothing_is_left()
-
-
-async def test_storage_that_does_not_hear_is_killed_when_it_is_stopped(stage: StorageStage) -> None:
-    await stage.storage.start()
-    stage.born[0].ignores.add(signal.SIGTERM)
-    began = now()
-    await stage.storage.stop()
-    assert now() - began == pytest.approx(STOP_SECONDS)
-    assert stage.born[0].signals == [signal.SIGTERM, signal.SIGKILL]
-    assert stage.nothing_is_left()
-
-
-async def test_storage_that_dies_is_started_again(stage: StorageStage) -> None:
-    await stage.storage.start()
-    stage.born[0].die()
-    await asyncio.sleep(2)
-    assert stage.storage.state is State.RUNNING
-    assert stage.storage.pid == stage.born[1].pid
-    await stage.storage.stop()
-    assert stage.nothing_is_left()
-
-
-async def test_an_earlier_supervisors_storage_is_adopted_if_it_lives(
-    stage: StorageStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage.storage.adopt()
-    assert stage.storage.state is State.STOPPED, "no pid file"
-    monkeypatch.setattr(Identity, "read", lambda _: Identity(1, 1))
-    monkeypatch.setattr(Identity, "works_in", lambda *_: False)
-    stage.storage.adopt()
-    assert stage.storage.state is State.STOPPED, "it is of the home that this one is a copy of"
-    monkeypatch.setattr(Identity, "works_in", lambda *_: True)
-    stage.storage.adopt()
-    assert stage.storage.state is State.STOPPED, "it ended meanwhile"
-    stage.adoptable = FakeProcess()
-    stage.storage.adopt()
-    assert (stage.storage.state, stage.storage.pid) == (State.RUNNING, stage.adoptable.pid)
-    await stage.storage.stop()
-    assert not stage.adoptable.running
-
-
-@pytest.fixture
-def stuck(tmp_path: Path) -> Iterator[Path]:
-    """A Unix socket that listens, and whose process accepts nothing: its queue is full."""
-    path = tmp_path / "stuck.sock"
-    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as waiting:
-        listener.bind(str(path))
-        listener.listen(0)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                visitor = waiting.enter_context(socket.socket(socket.AF_UNIX))
-                visitor.setblocking(False)
-                visitor.connect(str(path))
-        yield path
-
-
-@pytest.mark.timeout(10)
-def test_a_socket_whose_queue_is_full_cannot_be_connected_to_and_nobody_waits_for_it(stuck: Path) -> None:
-    assert not can_connect(str(stuck))
-    assert not can_connect(str(stuck.parent / "nothing.sock"))

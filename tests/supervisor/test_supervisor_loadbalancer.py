@@ -240,6 +240,68 @@ async def test_a_reload_is_over_when_new_workers_accept_and_the_former_do_not(ho
     await balancer.stop()
 
 
+REFUSED = '[emerg] 7#7: cache "zope" uses the "/b" cache path while previously it used the "/a" cache path\n'
+
+
+async def test_what_nginx_takes_up_only_at_its_start_makes_a_reload_an_exchange(home: Home, nginx: FakeNginx) -> None:
+    tasks = Tasks()
+    balancer = LoadBalancer(home, tasks)
+    master = nginx.master()
+    await balancer.adopt()
+    master.ignores |= {signal.SIGHUP, signal.SIGUSR2}
+    reload = asyncio.create_task(balancer.reload())
+    await soon()
+    assert signal.SIGUSR2 not in master.signals
+    (home.nginx_log / "error.log").write_text(REFUSED)
+    await asyncio.sleep(0.1)
+    assert master.signals == [signal.SIGHUP, signal.SIGUSR2]
+    successor = nginx.master()
+    assert await reload is True
+    assert balancer.pid == successor.pid
+    assert master.signals[-1] is signal.SIGQUIT
+    assert balancer.knows_its_files
+    await tasks.end()
+
+
+async def test_any_other_refusal_exchanges_nothing(home: Home, nginx: FakeNginx) -> None:
+    tasks = Tasks()
+    balancer = LoadBalancer(home, tasks)
+    master = nginx.master()
+    await balancer.adopt()
+    master.ignores |= {signal.SIGHUP}
+    reload = asyncio.create_task(balancer.reload())
+    await soon()
+    (home.nginx_log / "error.log").write_text("[emerg] 7#7: bind() to 0.0.0.0:80 failed (98: Address already in use)\n")
+    with pytest.raises(ZenwebserverError, match="nginx keeps its former configuration") as error:
+        await reload
+    assert "bind() to" in error.value.detail
+    assert master.signals == [signal.SIGHUP]
+    await tasks.end()
+
+
+async def test_where_it_cannot_be_exchanged_yet_the_reload_says_what_to_do(home: Home, nginx: FakeNginx) -> None:
+    tasks = Tasks()
+    balancer = LoadBalancer(home, tasks)
+    former, master = nginx.master(), nginx.master()
+    former.ignores |= {signal.SIGQUIT}
+    await balancer.adopt()
+    assert balancer.pid == master.pid
+    master.ignores |= {signal.SIGHUP}
+    log = home.nginx_log / "error.log"
+    reload = asyncio.create_task(balancer.reload())
+    await soon()
+    log.write_text(REFUSED)
+    await asyncio.sleep(LEAVING_SECONDS + 1)
+    log.write_text(REFUSED * 2)
+    with pytest.raises(ZenwebserverError, match="nginx keeps its former configuration") as error:
+        await reload
+    assert "zenwebserver restart loadbalancer" in error.value.hint
+    assert signal.SIGUSR2 not in master.signals
+    former.die()
+    await soon()
+    await tasks.end()
+
+
 async def test_two_reloads_have_the_pause_between_them_that_was_set(home: Home, nginx: FakeNginx) -> None:
     balancer, master = await running(home, nginx)
     master.ignores.add(signal.SIGHUP)

@@ -18,7 +18,7 @@ from zenwebserver.machine import files
 from zenwebserver.nginx import config
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings, parse
-from zenwebserver.supervisor import published
+from zenwebserver.supervisor import candidates, published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.published import Published
@@ -153,8 +153,8 @@ def test_a_zope_conf_that_imports_what_does_not_end_is_told_and_nothing_of_it_go
 def test_what_killed_supervisors_left_is_swept_and_what_is_anybody_elses_stays(home: Home) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from zenwebserver.home import Home;"
-        "from zenwebserver.machine import files; from zenwebserver.supervisor import published;"
-        "home = Home(Path(sys.argv[1])); held = published._folder_beside(home); folder = held.__enter__();"
+        "from zenwebserver.machine import files; from zenwebserver.supervisor import candidates, published;"
+        "home = Home(Path(sys.argv[1])); held = candidates.folder_beside(home); folder = held.__enter__();"
         "(folder / 'nginx.conf').touch();"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
         "files.replace(home.pool_folder / 'zope1.conf', 'new')"
@@ -181,9 +181,9 @@ def test_what_killed_supervisors_left_is_swept_and_what_is_anybody_elses_stays(h
     everything = set(home.path.rglob("*"))
 
     inside = next(path for path in now if path.is_dir()) / "nginx.conf"
-    assert set(published.sweep(home)) == {*now, *former}
+    assert set(candidates.sweep(home)) == {*now, *former}
     assert everything - set(home.path.rglob("*")) == {*now, inside, *former}
-    assert published.sweep(home) == []
+    assert candidates.sweep(home) == []
 
 
 @pytest.mark.real
@@ -192,7 +192,7 @@ def test_nginxs_words_name_the_real_files_and_the_line_that_it_means(home: Home)
     nginx_conf = home.nginx_conf.read_text()
     home.nginx_conf.write_text(f"frobnicate on;\n{nginx_conf}")
     with pytest.raises(ZenwebserverError) as caught:
-        asyncio.run(published.put_pool(home, settings, SERVERS))
+        asyncio.run(published.verify_pool(home, settings, home.nginx_pool_conf.read_text()))
     assert f'unknown directive "frobnicate" in {home.nginx_conf}:1' in caught.value.detail
     assert caught.value.detail.endswith(f"\n{home.nginx_conf}:1: frobnicate on;")
     assert files.MARK not in str(caught.value.detail)
@@ -213,7 +213,7 @@ def test_zopes_words_name_the_real_file_and_its_line(home: Home) -> None:
     text = "# Generated\n%import ZEO\n%define A b\ncache-size many\ntwice\ntwice\nclienthome /x\n"
 
     def told(words: str) -> str:
-        return published._of_zope_conf(words, candidate, text, original)
+        return candidates.in_words_of_zope_conf(words, candidate, text, original)
 
     assert told(f"{candidate}: bad: 'many' (line 4, in file://{candidate})") == (
         f"{original}: bad: 'many' (line 2, in {original})"
@@ -231,6 +231,6 @@ def test_a_program_that_is_no_nginx_is_told_before_it_verifies_anything(home: Ho
 
 def test_a_candidate_that_cannot_be_written_is_told_by_its_folder(home: Home) -> None:
     shutil.rmtree(home.etc)
-    with pytest.raises(OSError, match="No such file") as caught, published._folder_beside(home):
+    with pytest.raises(OSError, match="No such file") as caught, candidates.folder_beside(home):
         pass
     assert caught.value.filename == str(home.etc)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from changes import ask_for_no_servers
-from harness import Site
+from harness import WAIT_SECONDS, Site, wait_until
+from slow import SlowPage
 
 
 def visited(site: Site) -> set[int]:
@@ -136,3 +138,25 @@ def test_what_nginx_refuses_changes_neither_the_record_nor_nginx_nor_the_servers
     for command in ("start 4", "detach 1", "attach 3", "deploy +1", "deploy 1", "restart"):
         site.ok(*command.split())
     assert site.ok("status").out == f"program running; pid={site.pid('nginx')}\n"
+
+
+def test_a_stop_that_an_upgrade_cuts_off_while_nginx_finishes_leaves_the_server_to_visitors(site: Site) -> None:
+    """Where nginx asks for its servers, the server itself finishes, and goes on to do so."""
+    ask_for_no_servers(site)
+    site.use("store").ok("start")
+    both = {site.pid("zope1"), site.pid("zope2")}
+    site.ok("detach", "1")
+    page = SlowPage(site, 60)  # server 2 works on it
+    try:
+        site.ok("attach", "1")
+        stop = site.popen("stop", "2", stderr=subprocess.PIPE)
+        wait_until(lambda: visited(site) == {site.pid("zope1")}, "nginx sends it nothing any more")
+        site.ok("upgrade")
+        said = stop.communicate(timeout=WAIT_SECONDS)[1]
+        assert stop.returncode == 1
+        assert "stop was cut off: the supervisor ends" in said
+        wait_until(lambda: visited(site) == both, "it serves visitors again")
+        assert site.ok("status").out == f"program running; pid={site.pid('nginx')}\n"
+    finally:
+        page.end()
+    assert page.answer().status == 200

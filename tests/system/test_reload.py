@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness import Site, wait_until
+from load import Load
 
 
 @pytest.fixture
@@ -81,3 +82,26 @@ def test_a_reload_of_what_nginx_rejects_leaves_everything_as_it_was(shared: Site
         assert 'unknown directive "frobnicate"' in ran.err
         assert shared.get("/who").status == 200
         assert shared.pid("nginx") == nginx
+
+
+def test_another_cache_or_zone_is_taken_up_too_by_an_exchange_that_no_visitor_notices(shared: Site, etc: Path) -> None:
+    include = etc / "nginx-custom-http-limit.conf"
+    include.write_text("limit_req_zone $uri zone=mine:1m rate=1000r/s;\n")
+    shared.ok("reload")
+    former = shared.pid("nginx")
+    with Load(shared.port, clients=4) as load:
+        load.wait_for(20)
+        include.write_text("limit_req_zone $host$uri zone=mine:1m rate=1000r/s;\n")
+        ran = shared.ok("reload")
+        assert "nginx was exchanged, as by `restart loadbalancer`" in ran.out
+        assert shared.pid("nginx") != former
+        with (etc / "zenwebserver.conf").open("a") as conf:
+            conf.write(f"proxy_cache_path {shared.home}/var/nginx/another\n")
+        shared.ok("configure")
+        for command in ("detach 2", "attach 2"):
+            shared.ok(*command.split())
+        shared.ok("reload")
+        load.wait_for(20)
+    assert load.outcome.failures == []
+    assert (shared.home / "var/nginx/another").is_dir()
+    assert shared.ok("status").out == f"program running; pid={shared.pid('nginx')}\n"

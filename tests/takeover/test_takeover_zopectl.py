@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from zenoss_home import Site
+from zenoss_home import Site, do_install
 
 from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
 from zenwebserver.takeover import zopectl
 
 
@@ -93,3 +95,14 @@ def test_the_home_is_told_to_zopectl(site: Site, tmp_path: Path) -> None:
     say(site, f"echo $ZENHOME $1 >>{tmp_path}/heard; exit 1")
     zopectl.running(site.home)
     assert (tmp_path / "heard").read_text() == f"{site.home.path} status\n"
+
+
+def test_in_a_copied_home_the_originals_server_is_left_running(site: Site, tmp_path: Path) -> None:
+    site.zopectl("start")
+    running = site.zopectl("status")
+    copy = Site(Home.at(tmp_path / "copy"), site.command)
+    shutil.copytree(site.home.path, copy.home.path, ignore=shutil.ignore_patterns("alive"))
+    say(copy, "[ $1 = status ] || exit 1\necho 'program running; pid='$(cat $ZENHOME/var/Z2.pid)")
+    do_install(copy)
+    assert "Stopping bin/zopectl" not in copy.entered
+    assert site.zopectl("status") == running

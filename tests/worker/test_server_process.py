@@ -19,7 +19,7 @@ from zenwebserver.worker.messages import Order, OrderName, ServerSpec, Standing,
 # The site boots when a line is typed, and a visitor of /wait waits for another; all but the site is as it is.
 PROGRAM = """
 import sys
-from zenwebserver.worker import application, server, warmup
+from zenwebserver.worker import application, away, server, warmup
 
 def site(environ, start_response):
     if environ["PATH_INFO"] == "/wait":
@@ -32,6 +32,7 @@ def load(zope_ini, zope_conf):
         raise KeyError("prices")
     return site
 
+away.with_patience = lambda site, _: site
 application.configure_logging = lambda _: None
 application.load = load
 application.close_databases = lambda: None

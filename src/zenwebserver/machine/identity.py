@@ -44,7 +44,7 @@ class Identity:
 
         A copied pid file names a process of the folder that it was copied from.
         """
-        return _is(working_folder(self.pid), folder) or _is(_zenhome(self.pid), folder)
+        return _is(working_folder(self.pid), folder) or _is(zenhome(self.pid), folder)
 
     def write(self, pid_file: Path) -> None:
         files.replace(pid_file, f"{self.pid} {self.started} {boot_id()}\n")
@@ -55,8 +55,11 @@ def working_folder(pid: int) -> Path:
     return Path(f"/proc/{pid}/cwd")
 
 
-def _zenhome(pid: int) -> Path | None:
-    """What its environment named when it was started: code of a site may have gone to work elsewhere."""
+def zenhome(pid: int) -> Path | None:
+    """What its environment named when it was started: code of a site may have gone to work elsewhere.
+
+    None where it named none, or we may not know.
+    """
     try:
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -84,6 +87,36 @@ def started_as(words: Sequence[str]) -> list[Identity]:
         if named and (identity := Identity.of(pid)):
             found.append(identity)
     return found
+
+
+def started_with(beginning: str, uid: int) -> list[Identity]:
+    """The living processes of user `uid` whose last argument begins so; not this one."""
+    found = []
+    for pid in sorted(set(psutil.pids()) - {os.getpid()}):
+        identity = Identity.of(pid)  # before its command is read, which is then this process's or an earlier one's
+        if (
+            identity
+            and last_argument(pid).startswith(beginning)
+            and _owner(pid) == uid
+            and Identity.of(pid) == identity
+        ):
+            found.append(identity)
+    return found
+
+
+def last_argument(pid: int) -> str:
+    """Of the command that `pid` was started with; empty where it has ended, or is hidden from us."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").rpartition("\0")[2]
+    except OSError:
+        return ""
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).uids().real
+    except psutil.Error:
+        return None
 
 
 def boot_id() -> str:

@@ -209,7 +209,7 @@ def _client(storage: SharedStorage, client_home: Path, name: str, socket: Path) 
         "    cache-size 128MB",
         "    # What a visitor wrote through one server, the next request reads through any other.",
         "    server-sync on",
-        "    # Seconds a request waits for a storage that restarts.",
+        "    # Seconds a server that boots waits for its storage; requests wait less (worker/patience.py).",
         "    wait-timeout 60",
         *blobs,
         *(["    read-only on"] if storage.read_only else []),

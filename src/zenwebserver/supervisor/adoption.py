@@ -30,24 +30,28 @@ NAME_OF_RELEASE = re.compile(r"[0-9]{1,9}")
 
 
 async def adopt(supervisor: Supervisor) -> None:
-    """Storage by its pid file or its command, nginx by its name, servers and zygotes by the calls that they make."""
+    """nginx by its name; storage, servers and zygotes by their calls. Who should call and does not is ended.
+
+    A storage of an earlier version, which does not call, is known by its pid file or its command.
+    """
     readable = _read_record(supervisor)
-    supervisor.storage.adopt()
+    named = dict.fromkeys(supervisor.storage.adopt_silent(), "storage")
     await supervisor.balancer.adopt()
-    named = _named(supervisor)
+    named |= _named(supervisor)
     if named or supervisor.storage.serves or supervisor.balancer.serves:
         await _all_called(supervisor, set(named))
     called = await _adopt_callers(supervisor)
-    supervisor.releases.sort(key=lambda release: int(release.name))
+    # The last one bears the next servers: not one whose restart was cut off, or was going back.
+    supervisor.releases.sort(key=lambda release: (not release.on_trial, int(release.name)))
     await supervisor.retire_releases()
     await asyncio.gather(*(_end_silent(each, name) for each, name in named.items() if each.pid not in called))
+    supervisor.membership.adopt()
     if not readable:
-        serving = [number for number, server in supervisor.servers.items() if server.serves]
-        supervisor.pool = Pool(dict.fromkeys(sorted(serving), True))
+        supervisor.pool = _what_serves(supervisor)
     _forget_the_dead(supervisor)
     supervisor.published.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
-    supervisor.membership.adopt()
+    _miss_storage(supervisor)
 
 
 async def put_right(supervisor: Supervisor) -> None:
@@ -73,6 +77,12 @@ def _read_record(supervisor: Supervisor) -> bool:
         logger.error("%s", error.message)
         return False
     return True
+
+
+def _what_serves(supervisor: Supervisor) -> Pool:
+    """Attached as nginx knows them."""
+    serving = [(number, server) for number, server in sorted(supervisor.servers.items()) if server.serves]
+    return Pool({number: supervisor.nginx_sends_to(server) is not False for number, server in serving})
 
 
 def _named(supervisor: Supervisor) -> dict[Identity, str]:
@@ -101,6 +111,23 @@ def _forget_the_dead(supervisor: Supervisor) -> None:
         name = path.stem.removeprefix("release")
         if NAME_OF_RELEASE.fullmatch(name) and name not in known:
             path.unlink(missing_ok=True)
+    for path in supervisor.home.run.glob("release*.trial"):
+        if path.stem.removeprefix("release") not in known:
+            path.unlink(missing_ok=True)
+
+
+def _miss_storage(supervisor: Supervisor) -> None:
+    """It comes back where servers were found without it."""
+    storage = supervisor.storage
+    if storage.serves or not any(server.wanted for server in supervisor.servers.values()):
+        return
+    try:
+        needed = supervisor.write_storage_conf()
+    except (ZenwebserverError, OSError) as error:
+        logger.error("Storage's configuration cannot be made; what there is, is used: %s", error)
+        needed = supervisor.home.storage_conf.exists()
+    if needed:
+        storage.is_missed()
 
 
 async def _all_called(supervisor: Supervisor, known: set[Identity]) -> None:
@@ -134,7 +161,9 @@ async def _adopt_callers(supervisor: Supervisor) -> set[int]:
 
 async def _adopt_caller(supervisor: Supervisor, call: Call) -> None:
     if (identity := Identity.of(call.pid)) and (process := Process.adopt(identity)):
-        if call.standing.zygote:
+        if call.standing.storage:
+            await supervisor.storage.adopt(supervisor.reception.adopt(call, process, supervisor.home.storage_log))
+        elif call.standing.zygote:
             await _adopt_zygote(supervisor, call, process)
         else:
             await _adopt_server(supervisor, call, process)

@@ -17,7 +17,7 @@ from zenwebserver.home import Home
 from zenwebserver.machine import privileges
 from zenwebserver.machine.files import make_folder
 from zenwebserver.machine.processes import reap_orphans, wait_without_threads
-from zenwebserver.supervisor import published
+from zenwebserver.supervisor import candidates
 from zenwebserver.supervisor.adoption import adopt, put_right
 from zenwebserver.supervisor.api import Api
 from zenwebserver.supervisor.control_socket import ControlSocket
@@ -111,7 +111,7 @@ class Daemon:
     async def begin(self) -> None:
         """Take over what runs, then answer commands. Raises OSError."""
         logger.info("zenwebserver %s, pid %d, home %s", __version__, os.getpid(), self._home.path)
-        for path in published.sweep(self._home):
+        for path in candidates.sweep(self._home):
             logger.info("%s, left by a process that was killed, is removed", path)
         self._whereabouts.take_up()
         self._read_settings()

@@ -1,10 +1,14 @@
-"""Servers that hang, and servers that have grown old, are replaced while they serve; a silent one is killed."""
+"""Servers that hang, and servers that have grown old, are replaced while they serve; a silent one is killed.
+
+So is a silent storage, and one that is stuck.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
+import weakref
 from dataclasses import dataclass
 
 from zenwebserver.errors import ZenwebserverError, told
@@ -22,6 +26,9 @@ LOOK_SECONDS = 1.0
 LATE_SECONDS = 2.0
 # A server reports every 5 s (worker/server.py); one that is silent for so long does not run Python any more.
 SILENT_SECONDS = 30.0
+# Storage does one thing at a time. The end of a large transaction may take its disk a while, and is not to be begun
+# again and again: as long as ZEO gives a client for one (transaction-timeout, site/zope_conf.py).
+STUCK_SECONDS = 300.0
 STACKS_SECONDS = 1.0  # for writing the stacks into the server's log
 TRY_AGAIN_SECONDS = 60.0
 MOST_JITTER = 10  # per cent of maxRequests
@@ -52,12 +59,22 @@ def verdict(figures: Figures, silent: float, pid: int, settings: Settings) -> Ve
     return None
 
 
+def silence_or_standstill(figures: Figures, silent: float) -> str:
+    """Why storage is killed; empty: it is not. Pure."""
+    if silent > SILENT_SECONDS:
+        return f"it has not reported for {silent:.0f} s"
+    if figures.all_busy_seconds > STUCK_SECONDS:
+        return f"it has been busy with one thing for {figures.all_busy_seconds:.0f} s"
+    return ""
+
+
 class Health:
-    """Looks at every server, again and again."""
+    """Looks at every server and at storage, again and again."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._under_way: set[int] = set()  # servers that are being replaced
+        self._killed: weakref.WeakSet[Worker] = weakref.WeakSet()  # storages
         self._not_before: dict[int, float] = {}  # server -> loop time of the next try
 
     async def watch(self) -> None:
@@ -70,6 +87,25 @@ class Health:
                 if late > LATE_SECONDS and server.worker:
                     server.worker.forgive_silence()
                 self._look_at(server)
+            self._look_at_storage(late > LATE_SECONDS)
+
+    def _look_at_storage(self, late: bool) -> None:
+        worker = self._supervisor.storage.worker
+        if worker is None or not worker.process.running or worker in self._killed:
+            return
+        if late:
+            worker.forgive_silence()
+        silent = asyncio.get_running_loop().time() - worker.heard_at
+        if why := silence_or_standstill(worker.figures, silent):
+            self._killed.add(worker)
+            self._supervisor.tasks.do("The end of a storage that hangs", self._kill("Storage", worker, why))
+
+    async def _kill(self, title: str, worker: Worker, why: str) -> None:
+        """Its stacks first, which it writes even where Python is stuck; its death is noticed, and it comes back."""
+        logger.warning("%s, pid %d, is killed: %s", title, worker.process.pid, why)
+        worker.process.send(signal.SIGUSR1)
+        await worker.process.wait(STACKS_SECONDS)
+        await worker.process.end(signal.SIGKILL, STACKS_SECONDS)
 
     def _look_at(self, server: Server) -> None:
         worker = server.worker

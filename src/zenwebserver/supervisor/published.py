@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import socket
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +20,7 @@ from zenwebserver.machine.files import make_folder
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
+from zenwebserver.supervisor import candidates
 from zenwebserver.supervisor.line import launch, site_python
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 
@@ -122,11 +120,6 @@ class Published:
 
 VERIFY_SITE_SECONDS = 120.0  # what zope.conf imports may be large, and the machine busy
 AS_IT_IS = "surrogateescape"  # nginx takes any bytes in a comment; so they stop no change of the pool
-# What earlier versions left unfinished when they were killed; to others these names mean nothing.
-FORMER_IN_ETC = re.compile(r"\.verify-[a-z0-9_]{8}|\.nginx(-zope)?\.conf\.prev\.new")
-FORMER_IN_POOL_FOLDER = re.compile(
-    r"\.(zope([0-9]+|run|debug)\.conf|release[0-9]+\.conf|storage\.conf|pool\.json)\.[a-z0-9_]{8}"
-)
 
 
 @dataclass(frozen=True)
@@ -165,7 +158,7 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
     nginx = nginx_binary(settings)
     pool_conf = config.render_pool(servers, settings, await binary.ask(nginx), processors=os.cpu_count() or 1)
     _make_folders(home, settings)
-    with _folder_beside(home) as folder:
+    with candidates.folder_beside(home) as folder:
         try:
             await _verify(home, nginx, folder, await _rendered(home, settings, folder / "pool.conf"), pool_conf)
         except ZenwebserverError as error:
@@ -215,7 +208,7 @@ async def verify_pool(home: Home, settings: Settings, pool_conf: str) -> None:
     """Ask nginx about the pool's file, with the nginx.conf in place. Raises ZenwebserverError."""
     nginx_conf = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
     _make_folders(home, settings)
-    with _folder_beside(home) as folder:
+    with candidates.folder_beside(home) as folder:
         candidate = nginx_conf.replace(str(home.nginx_pool_conf), str(folder / "pool.conf"))
         await _verify(home, nginx_binary(settings), folder, candidate, pool_conf)
 
@@ -235,7 +228,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
     text = zope_conf.read(home.zope_conf).server_conf(
         client_home=home.var, name="verify", storage_socket=home.storage_socket
     )
-    with _folder_beside(home) as folder:
+    with candidates.folder_beside(home) as folder:
         files.replace(folder / "zope.conf", text, mode=0o600)
         process = await asyncio.create_subprocess_exec(
             *launch.check_arguments(settings, folder / "zope.conf"),
@@ -258,10 +251,11 @@ async def verify_site(home: Home, settings: Settings) -> None:
                     process.kill()
                 await process.wait()
     if process.returncode != 0:
+        said = words.decode(errors="replace").strip()
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",
             hint="Nothing was changed.",
-            detail=_of_zope_conf(words.decode(errors="replace").strip(), folder / "zope.conf", text, home.zope_conf),
+            detail=candidates.in_words_of_zope_conf(said, folder / "zope.conf", text, home.zope_conf),
         )
 
 
@@ -286,56 +280,5 @@ async def _verify(home: Home, nginx: Path, folder: Path, nginx_conf: str, pool_c
         await control.verify(nginx, home, folder / "nginx.conf", in_child=privileges.bind_low_ports)
     except ZenwebserverError as error:
         real = {"nginx.conf": (home.nginx_conf, nginx_conf), "pool.conf": (home.nginx_pool_conf, pool_conf)}
-        error.detail = _in_place(error.detail, folder, real)
+        error.detail = candidates.in_words_of_nginx(error.detail, folder, real)
         raise
-
-
-def _of_zope_conf(words: str, candidate: Path, text: str, original: Path) -> str:
-    """Zope's words of a `candidate` that holds `text`, with the name and the lines of the site's own file."""
-    lines, own = text.splitlines(), [line.strip() for line in files.read_text(original).splitlines()]
-
-    def own_line(found: re.Match[str]) -> str:
-        index = int(found[1]) - 1
-        line = lines[index].strip() if index < len(lines) else ""
-        return f"line {own.index(line) + 1}" if own.count(line) == 1 else f"the line `{line}`"
-
-    return (
-        re.sub(r"\bline (\d+)\b", own_line, words)
-        .replace(f"file://{candidate}", str(original))
-        .replace(str(candidate), str(original))
-    )
-
-
-def _in_place(words: str, folder: Path, real: Mapping[str, tuple[Path, str]]) -> str:
-    """nginx's words of a candidate in `folder`, with the names of the `real` files and the line that it means."""
-    meant = []
-    for name, number in dict.fromkeys(re.findall(rf"{re.escape(str(folder))}/([a-z.]+):(\d+)", words)):
-        lines = real[name][1].splitlines()
-        if 0 < int(number) <= len(lines):
-            meant.append(f"{real[name][0]}:{number}: {lines[int(number) - 1].strip()}")
-    for name, (path, _) in real.items():
-        words = words.replace(str(folder / name), str(path))
-    return "\n".join([words, *meant])
-
-
-@contextmanager
-def _folder_beside(home: Home) -> Iterator[Path]:
-    """A folder for candidates, in etc/ so that relative includes mean the same."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".verify-", suffix=files.MARK, dir=home.etc))
-    except OSError as error:
-        error.filename = str(home.etc)
-        raise
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def sweep(home: Home) -> list[Path]:
-    """Remove what killed supervisors left unfinished. Only under the supervisor's lock. Returns what was removed."""
-    return [
-        *files.sweep((home.path.resolve(), home.etc, home.pool_folder, home.run, home.html)),
-        *files.sweep((home.etc,), FORMER_IN_ETC),
-        *files.sweep((home.pool_folder,), FORMER_IN_POOL_FOLDER),
-    ]

@@ -46,7 +46,6 @@ class Supervisor:
         self.settings: Settings = parse("", home.path)
         self.pool = Pool()
         self.servers: dict[int, Server] = {}
-        self.storage = Storage(home, tasks)
         self.balancer = LoadBalancer(home, tasks)
         self.published = Published(home, self.balancer)
         self.membership = Membership(home, self.published)
@@ -54,6 +53,7 @@ class Supervisor:
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
         self.reception = Reception(lambda call: not home.is_other_than(working_folder(call.pid)))
+        self.storage = Storage(home, self.reception, tasks)
         self.switchboard = Switchboard(home.workers_socket, self.reception.answer, tasks)
         self.releases: list[Release] = []  # the newest that has come up is the last
         self.ended: Callable[[], None] = lambda: None  # told when something has ended; perhaps all has

@@ -17,6 +17,7 @@ import psutil
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.machine.identity import zenhome
 
 STATUS_SECONDS = 30.0
 STOP_SECONDS = 120.0  # a Zope finishes the requests it has
@@ -45,7 +46,23 @@ def is_there(home: Home, command: Path) -> bool:
 
 
 def running(home: Home) -> Running | None:
-    """What zopectl says of its server; where words and exit code do not tell, its pid file's process does."""
+    """What zopectl says of its server; where words and exit code do not tell, its pid file's process does.
+
+    A pid file that was copied with the home names the server of the original, which is none of this one's.
+    """
+    found = _found(home)
+    return None if found and found.pid and _is_anothers(home, found.pid) else found
+
+
+def _is_anothers(home: Home, pid: int) -> bool:
+    named = zenhome(pid)
+    try:
+        return named is not None and not named.samefile(home.path)
+    except OSError:
+        return False
+
+
+def _found(home: Home) -> Running | None:
     answer = _call(home, "status", STATUS_SECONDS) if os.access(_script(home), os.X_OK) else None
     if answer and (match := _RUNNING.search(answer.text)):
         return Running(int(match[1]))

@@ -49,11 +49,9 @@ if __name__ == "__main__":
     if "present" in what:
         print(json.dumps({"missing": missing(what["present"])}))
         sys.exit()
-    from zenwebserver_worker import others, server, zygote  # type: ignore[import-not-found]
+    from zenwebserver_worker import check, server, storage, zygote  # type: ignore[import-not-found]
 
-    if "storage" in what:
-        others.serve_storage(what["storage"])
-    elif "check" in what:
-        others.check_configuration(what["check"])
+    if "check" in what:
+        check.check_configuration(what["check"])
     else:
-        sys.exit((zygote if "zygote" in what else server).main(sys.argv[1]))
+        sys.exit((storage if "storage" in what else zygote if "zygote" in what else server).main(sys.argv[1]))

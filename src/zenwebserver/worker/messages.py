@@ -65,7 +65,8 @@ class Figures:
     requests: int = 0  # answered so far
     memory: int = 0  # bytes (PSS)
     busy: int = 0  # threads that work on a request
-    all_busy_seconds: float = 0.0  # since when every thread has been busy with one request
+    # Since when every thread has been busy with one request; storage: since when it has come to nothing else.
+    all_busy_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Standing:
     pid: int = 0
     server: str = ""  # its name: "1", "2" …; empty for a zygote
     zygote: str = ""  # its release; empty for a server
+    storage: str = ""  # its configuration; empty for all others
     release: str = ""  # the release that a server was started in
     reason: str = ""  # why it failed: a traceback, or a sentence
     figures: Optional[Figures] = None
@@ -122,6 +124,7 @@ class ServerSpec:
     warmup_paths: tuple[str, ...] = ()
     base: str = "http://localhost:80"  # the site's address as visitors know it
     root: str = ""  # the object that visitors see as the root
+    error_page: str = ""  # the file that browsers are answered with where storage is away
     version: int = VERSION
 
 
@@ -134,6 +137,16 @@ class ZygoteSpec:
     zope_conf: str
     supervisor: str  # the Unix socket to call
     token: str = ""
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class StorageSpec:
+    """What a storage is to serve."""
+
+    storage: str  # runzeo's configuration
+    token: str = ""
+    supervisor: str = ""  # the Unix socket to call
     version: int = VERSION
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 
-from . import application, stacks, warmup
+from . import application, away, stacks, warmup
 from .drain import WaitressEngine
 from .line import Line
 from .messages import Figures, Order, OrderName, ServerSpec, Standing, WorkerState, decode
@@ -71,7 +71,7 @@ class ServerProcess:
         site = application.load(spec.zope_ini, spec.zope_conf)
         warmup.check_database(spec.root)
         warmup.WarmUp(spec.warmup_paths, spec.base, spec.root, spec.threads).run(site)
-        return site
+        return away.with_patience(site, spec.error_page)
 
     def _first_order(self) -> tuple[Order, socket.socket | None]:
         """To serve a listening socket, or to leave without having served."""
@@ -176,6 +176,7 @@ def run_in_foreground(spec: ServerSpec) -> int:
         application.configure_logging(spec.zope_ini)
         site = application.load(spec.zope_ini, spec.zope_conf)
         warmup.check_database(spec.root)
+        site = away.with_patience(site, spec.error_page)
     except KeyboardInterrupt:
         return 1
     except ClassesMissing as error:

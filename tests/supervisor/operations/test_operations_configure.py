@@ -81,3 +81,18 @@ async def test_verify_changes_nothing_and_reads_what_the_site_says(site: FakeSit
         "Verifying zope.conf": False,
     }
     assert {path: path.read_bytes() for path in site.home.etc.rglob("*") if path.is_file()} == before
+
+
+async def test_a_reload_that_exchanges_nginx_says_so_and_changes_of_the_pool_are_not_kept_from_it(
+    site: FakeSite,
+) -> None:
+    await site.started(2)
+    site.balancer.needs_exchange = True
+    asked = await site.ok("reload")
+    assert asked.done == "Reloaded"
+    assert any("nginx was exchanged, as by `restart loadbalancer`" in note for note in asked.notes)
+    for name, what in (("detach", {"targets": ["2"]}), ("attach", {"targets": ["2"]}), ("deploy", {"size": "3"})):
+        await site.ok(name, **what)
+    assert site.nginx_knows(3)
+    assert site.balancer.upgrades == 4
+    await site.end()

@@ -10,7 +10,7 @@ from pathlib import Path
 import zenwebserver
 from zenwebserver.home import Home
 from zenwebserver.settings import Settings
-from zenwebserver.worker.messages import ServerSpec, ZygoteSpec, encode
+from zenwebserver.worker.messages import ServerSpec, StorageSpec, ZygoteSpec, encode
 
 # A file, not its folder: a buildout's bin/zopepy takes nothing else.
 WORKER = Path(zenwebserver.__file__).parent / "worker" / "__main__.py"
@@ -29,6 +29,7 @@ def server_spec(home: Home, settings: Settings, name: str, *, release: str, toke
         warmup_paths=tuple(settings.warmup_paths) if warm_up else (),
         base=settings.url(),
         root=settings.site_root,
+        error_page=str(home.error_page),
     )
 
 
@@ -44,6 +45,7 @@ def foreground_arguments(home: Home, settings: Settings, name: str, *, threads: 
         zope_ini=str(home.zope_ini),
         zope_conf=str(home.server_conf(name)),
         threads=threads,
+        error_page=str(home.error_page),
         root=settings.site_root,
     )
     return server_arguments(settings, spec)
@@ -61,9 +63,15 @@ def zygote_arguments(home: Home, settings: Settings, release: str, conf: Path, *
     return _arguments(settings, encode(spec).decode().rstrip())
 
 
-def storage_arguments(python: str, conf: Path) -> list[str]:
+def storage_arguments(home: Home, python: str, *, token: str) -> list[str]:
     """The command of the ZEO server."""
-    return [python, str(WORKER), json.dumps({"storage": str(conf)})]
+    spec = StorageSpec(storage=str(home.storage_conf), token=token, supervisor=str(home.workers_socket))
+    return [python, str(WORKER), encode(spec).decode().rstrip()]
+
+
+def calls(argument: str) -> bool:
+    """Whether what was started with `argument` calls the supervisor; storage did not always."""
+    return '"supervisor": "' in argument
 
 
 def check_arguments(settings: Settings, conf: Path) -> list[str]:

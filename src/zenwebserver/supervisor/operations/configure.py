@@ -52,5 +52,7 @@ async def reload(supervisor: Supervisor, report: Report) -> str:
         await published.verify_in_place(supervisor.home, supervisor.settings)
     await note_outdated(supervisor.home, supervisor.settings, report)
     with report.step("Reloading Load balancer"):
-        await supervisor.balancer.reload()
+        exchanged = await supervisor.balancer.reload()
+    if exchanged:
+        report.note("nginx was exchanged, as by `restart loadbalancer`: it takes up another zone or cache only so")
     return "Reloaded"

@@ -81,9 +81,7 @@ async def restart_storage(supervisor: Supervisor, report: Report) -> None:
         return
     await site_python.check(supervisor.home, supervisor.settings.python, storage=True)
     with report.step("Restarting Storage"):
-        if not supervisor.storage.rests:
-            await supervisor.storage.stop()
-        await supervisor.storage.start()
+        await supervisor.storage.restart()
 
 
 async def restart_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:
@@ -97,6 +95,8 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
             raise failures[0]
         servers = [server for server in servers if server.release is not release]  # they came back by themselves
     exchanges = Exchanges(supervisor, report, release)
+    if any(server.release not in (None, release) for server in supervisor.servers.values()):
+        release.begin_trial()
     try:
         for several in [servers[:1], *batched(servers[1:], at_once(supervisor))]:
             await together(map(exchanges.make, several))
@@ -107,6 +107,7 @@ async def restart_servers(supervisor: Supervisor, report: Report, servers: Seque
             raise error.told(release, went_back) from error
         raise
     exchanges.settle()
+    release.end_trial()
     if not supervisor.nginx_knows_the_pool():
         try:
             await supervisor.publish()

@@ -31,6 +31,7 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
     await asyncio.gather(*(has_left(server, report) for server in running))
     if wanted.storage:
         await stop_part(supervisor.storage, report, named=not wanted.everything)
+        await supervisor.storage.end_strangers()
     return "Stopped"
 
 

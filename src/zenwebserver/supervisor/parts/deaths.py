@@ -10,9 +10,10 @@ PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 
 
 class Deaths:
-    """The recent deaths of one process."""
+    """The recent deaths of one process; they may be too many, unless it is started again `for_ever`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_ever: bool = False) -> None:
+        self._for_ever = for_ever
         self._times: deque[float] = deque(maxlen=TOO_MANY)
         self._in_a_row = 0
 
@@ -22,7 +23,7 @@ class Deaths:
             self._in_a_row = 0
         self._times.append(now)
         self._in_a_row += 1
-        if len(self._times) == TOO_MANY and now - self._times[0] <= WITHIN:
+        if not self._for_ever and len(self._times) == TOO_MANY and now - self._times[0] <= WITHIN:
             return None
         return PAUSES[min(self._in_a_row, len(PAUSES)) - 1]
 

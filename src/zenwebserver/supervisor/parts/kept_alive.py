@@ -20,13 +20,14 @@ logger = logging.getLogger(__name__)
 class KeptAlive(ABC):
     """A part; subclasses boot and end it. Methods are called under the lock for changes; deaths come at any time."""
 
-    def __init__(self, title: str, tasks: Tasks) -> None:
+    def __init__(self, title: str, tasks: Tasks, *, for_ever: bool = False) -> None:
+        """`for_ever`: it is never given up."""
         self.title = title  # "Server 2", "Storage", "Load balancer"
         self.state = State.STOPPED
         self.reason = ""  # why it is not running
         self.process: Process | None = None
         self._tasks = tasks
-        self._deaths = Deaths()
+        self._deaths = Deaths(for_ever=for_ever)
         self._recovery: asyncio.Task[Any] | None = None  # what brings it back
 
     @property
@@ -61,11 +62,14 @@ class KeptAlive(ABC):
     def _has_become(self, former: State) -> None:
         """What goes with the transition."""
 
-    async def start(self) -> None:
-        """Returns when it serves. Raises ZenwebserverError; then it is stopped, or goes on coming back if it did so."""
+    async def start(self, *, comes_back: bool = False) -> None:
+        """Returns when it serves.
+
+        Raises ZenwebserverError; then it is stopped, or goes on coming back, if it did so or is to (`comes_back`).
+        """
         if self.serves:
             return  # it died, and came back while its start was prepared
-        came_back = self.comes_back
+        came_back = self.comes_back or comes_back
         await self._end_recovery()
         if self.serves:
             return
@@ -75,11 +79,11 @@ class KeptAlive(ABC):
             await self._boot()
         except BaseException as error:
             if came_back:
-                self._goes_down(told(error))
+                self._goes_down(reason_of(error))
                 self._recover(self._revive())
             else:
                 self._clear()
-                self._become(State.STOPPED, told(error))
+                self._become(State.STOPPED, reason_of(error))
             raise
 
     @abstractmethod
@@ -145,8 +149,9 @@ class KeptAlive(ABC):
             try:
                 await self._boot()
             except (ZenwebserverError, OSError) as error:
-                self.reason = told(error)
-                logger.error("%s did not come back: %s\n%s", self.title, self.reason, getattr(error, "detail", ""))
+                self.reason = reason_of(error)
+                more = "\n".join(filter(None, (getattr(error, "hint", ""), getattr(error, "detail", ""))))
+                logger.error("%s did not come back: %s\n%s", self.title, self.reason, more)
             except Exception as error:
                 self.reason = f"{type(error).__name__}: {error}"
                 logger.exception("%s did not come back, by a defect of zenwebserver", self.title)
@@ -164,3 +169,16 @@ class KeptAlive(ABC):
             self._recovery.cancel()
             await asyncio.wait([self._recovery])
         self._recovery = None
+
+
+class DidNotStart(ZenwebserverError):
+    """`why` is what `status` says of it: the message without whom it is about."""
+
+    def __init__(self, title: str, why: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(f"{title} did not start: {why}", hint=hint, detail=detail)
+        self.why = why
+
+
+def reason_of(error: BaseException) -> str:
+    """What stands in `reason`."""
+    return error.why if isinstance(error, DidNotStart) else told(error)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -20,9 +20,11 @@ from zenwebserver.machine.processes import Process
 from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
 from zenwebserver.supervisor.parts import nginx_processes
+from zenwebserver.supervisor.parts.bounded import bounded
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
 from zenwebserver.supervisor.parts.nginx_leaving import NginxLeaving
 from zenwebserver.supervisor.parts.nginx_names import NginxNames
+from zenwebserver.supervisor.parts.nginx_refusals import NeedsExchange, refusal
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
 
@@ -100,11 +102,21 @@ class LoadBalancer(KeptAlive):
                     hint=f"End that, or set another port in {self._home.settings_file} and: zenwebserver configure",
                 )
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         """Have nginx read its configuration; from then on visitors get what is new.
 
-        Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
+        Returns whether nginx was exchanged for that, because there was something new that it takes up only at its
+        start. Raises ZenwebserverError where nginx keeps the former configuration; its words are told.
         """
+        try:
+            await self._reload()
+        except NeedsExchange as error:
+            logger.warning("nginx is exchanged for its new configuration: %s", error.detail)
+            return await self.upgrade()
+        return False
+
+    async def _reload(self) -> None:
+        """Raises ZenwebserverError, NeedsExchange; then nginx keeps the former configuration."""
         await self.settle()
         if (pause := self._reloaded + self.reload_pause - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(pause)
@@ -127,11 +139,7 @@ class LoadBalancer(KeptAlive):
         while not (now := nginx_processes.workers(master.pid)) - former or now & former:
             words = [line for line in tail(self._error_log, log_start).splitlines() if "[emerg]" in line]
             if words:
-                raise ZenwebserverError(
-                    "nginx keeps its former configuration",
-                    hint="It goes on serving as before.",
-                    detail="\n".join(words),
-                )
+                raise refusal("\n".join(words))
             if await master.wait(LOOK_AGAIN_SECONDS):
                 raise ZenwebserverError(f"nginx {master.exited.result()} during its reload")
 
@@ -178,7 +186,7 @@ class LoadBalancer(KeptAlive):
         if self.leaving:  # until the former one has gone, nginx ignores the signal for another upgrade
             _, late = await asyncio.wait([master.exited for master in self.leaving], timeout=LEAVING_SECONDS)
             if late:
-                await self.reload()
+                await self._reload()
                 return False
         log_start = log_size(self._log)
         former.send(signal.SIGUSR2)
@@ -247,14 +255,14 @@ class LoadBalancer(KeptAlive):
             await starter.end(signal.SIGKILL, START_SECONDS)
             how = starter.exited.result() if in_time else f"was not ready after {START_SECONDS:g} s"
             raise ZenwebserverError(f"nginx did not start: it {how}", detail=tail(self._log, log_start))
-        async with _bounded(START_SECONDS, "nginx wrote no pid file"):
+        async with bounded(START_SECONDS, "nginx wrote no pid file"):
             while not (process := self._named()):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return process
 
     async def _successor(self, former: Process, log_start: int) -> Process:
         """The new master, when it has workers."""
-        async with _bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
+        async with bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
             # nginx renames its pid file when the new master is about to start, and back when that one has ended.
             before_upgrade = self._home.nginx_pid.with_name(self._home.nginx_pid.name + ".oldbin")
             begun = False
@@ -277,7 +285,7 @@ class LoadBalancer(KeptAlive):
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
         self.leaving.add_orphans()
         hint = f"To end them: kill -9 {' '.join(str(each.pid) for each in self.leaving)}"
-        async with _bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
+        async with bounded(START_SECONDS, "nginx workers without a master kept their port", hint):
             while any(each.running and nginx_processes.listens(each.pid) for each in self.leaving):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
@@ -289,12 +297,3 @@ class LoadBalancer(KeptAlive):
 
     def _clear(self) -> None:
         self.process = None
-
-
-@contextlib.asynccontextmanager
-async def _bounded(seconds: float, message: str, hint: str = "") -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise ZenwebserverError(f"{message} within {seconds:g} s", hint=hint) from None

@@ -68,6 +68,7 @@ class Release:
         self._reception = reception
         self._tasks = tasks
         self._conf = home.pool_folder / f"release{name}.conf"
+        self._trial = home.run / f"release{name}.trial"
         self._loading: asyncio.Task[StartError | None] | None = None
         self._forks: dict[str, asyncio.Future[Forked]] = {}
 
@@ -87,6 +88,19 @@ class Release:
     def warm(self) -> bool:
         """Whether its servers are forked, though its zygote may have to be loaded again for that."""
         return self.state in (ReleaseState.WARM, ReleaseState.COLD, ReleaseState.LOADING)
+
+    @property
+    def on_trial(self) -> bool:
+        """A restart to it has not ended: whether it holds is not known, also to a supervisor that finds it so."""
+        return self._trial.exists()
+
+    def begin_trial(self) -> None:
+        """Raises OSError."""
+        self._trial.touch()
+
+    def end_trial(self) -> None:
+        """It holds."""
+        self._trial.unlink(missing_ok=True)
 
     async def boot(self, settings: Settings, conf: str) -> None:
         """Load the site, where it is to be preloaded and that is safe. Raises StartError with the site's traceback."""
@@ -145,6 +159,7 @@ class Release:
         await self._end_loading()
         await self._end_zygote()
         self._conf.unlink(missing_ok=True)
+        self._trial.unlink(missing_ok=True)
         self._home.pid_file(f"zygote{self.name}").unlink(missing_ok=True)
 
     async def _end_loading(self) -> None:

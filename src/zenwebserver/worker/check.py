@@ -1,18 +1,8 @@
-"""What else runs in the site's Python: storage, and a look at a zope.conf."""
+"""A look at a zope.conf, in the site's Python."""
 
 from __future__ import annotations
 
 import sys
-
-from .zodb.guards import guard_storage
-
-
-def serve_storage(conf: str) -> None:
-    """Be the ZEO server that `conf` describes, to its end."""
-    from ZEO.runzeo import main
-
-    guard_storage()  # before Data.fs is opened
-    main(["-C", conf])
 
 
 def check_configuration(conf: str) -> None:
