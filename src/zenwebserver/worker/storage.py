@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from .line import Line
 from .messages import Figures, Order, OrderName, Standing, StorageSpec, WorkerState, decode
 from .unopened import why
-from .zodb.guards import guard_storage
 
 if TYPE_CHECKING:
     from .zeo_server import Server
@@ -52,7 +51,6 @@ class StorageProcess:
             self._line.run_in_thread()
             threading.Thread(target=self._report, name="zenwebserver-figures", daemon=True).start()
         try:
-            guard_storage()  # before Data.fs is opened
             from . import zeo_server
 
             server = zeo_server.server(self._spec.storage, serves=self._serves, leaves=self._leaves)
