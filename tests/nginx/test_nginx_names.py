@@ -109,8 +109,9 @@ def test_a_change_is_taken_up_without_a_reload_and_who_was_there_at_the_start_ge
 ) -> None:
     with serving() as second, serving() as third:
         balancer = start(name_port=names.port)
-        workers = nginx_processes.workers(balancer.pid)
         names.tell(upstream, second)
+        wait_until(lambda: len(nginx_processes.workers(balancer.pid)) == 2)
+        workers = nginx_processes.workers(balancer.pid)
         assert all(visited(balancer, upstream, second))
         names.tell(second, third)
         assert visited(balancer, upstream, second, third)[0] == 0

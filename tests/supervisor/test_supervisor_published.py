@@ -21,7 +21,7 @@ from zenwebserver.settings import Settings, parse
 from zenwebserver.supervisor import candidates, published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
-from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.publisher import Published
 from zenwebserver.supervisor.tasks import Tasks
 
 SERVERS = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082)]

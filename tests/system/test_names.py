@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
-from changes import ask_for_no_servers
+from changes import ask_for_no_servers, secure_site
 from harness import WAIT_SECONDS, Site, wait_until
 from load import Load
+from running_nginx import system_nginx
 from seen import stored
 from slow import SlowPage
 
@@ -19,6 +23,15 @@ from zenwebserver.nginx import binary
 SERVERS = 2
 DEBIANS_PYTHON = "/usr/bin/python3"  # another user can run it
 ANOTHER = 65534
+
+
+def old_nginx() -> Path | None:
+    """The system's, where it cannot ask for its servers."""
+    found = system_nginx()
+    return found if found and not asyncio.run(binary.ask(found)).asks_for_servers else None
+
+
+OLD = old_nginx()
 
 
 def nginx(site: Site) -> tuple[int, frozenset[int]]:
@@ -169,3 +182,16 @@ def test_a_site_of_a_version_before_asks_from_its_next_configure_and_reload_on(s
         load.wait_for(20)
         assert nginx(site) == before
     assert load.outcome.failures == []
+
+
+@pytest.mark.skipif(OLD is None, reason="no nginx of before 1.27.3 is installed")
+def test_an_older_nginx_is_reloaded_and_with_tls_not_twice_within_five_seconds() -> None:
+    with secure_site(nginx=OLD) as site:
+        assert name_port(site) is None
+        before = nginx(site)
+        begun = time.monotonic()
+        for command in ("detach 1", "attach 1", "detach 2"):
+            site.ok(*command.split())
+        assert time.monotonic() - begun >= 10, "two pauses between three reloads"
+        assert nginx(site)[0] == before[0]
+        assert nginx(site)[1].isdisjoint(before[1])

@@ -25,6 +25,7 @@ from zenwebserver.settings import Settings
 __all__ = [
     "PoolServer",
     "can_be_named",
+    "fits",
     "folders",
     "is_unedited",
     "made_for",
@@ -204,6 +205,12 @@ def resolver_of(pool_conf: str) -> str:
     """Whom nginx asks for its servers; empty where it does not ask."""
     found = re.search(r"^ *resolver (127\.0\.0\.1:[0-9]+) ", pool_conf, re.MULTILINE)
     return found[1] if found else ""
+
+
+def fits(former: str, pool_conf: str) -> bool:
+    """Whether the file that is there has the upstreams of `pool_conf`, and asks, at whatever port, if that does."""
+    parts = "upstream zope {", f"upstream {POOL_AT_START} {{", "\n    resolver "
+    return all((part in former) == (part in pool_conf) for part in parts)
 
 
 def folders(settings: Settings, home: Home) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from zenwebserver.machine import files
 from zenwebserver.nginx import pool_file
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.publisher import Published
 
 
 class NotPublished(ZenwebserverError):

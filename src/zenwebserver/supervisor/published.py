@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, privileges
@@ -22,101 +20,6 @@ from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
 from zenwebserver.supervisor import candidates
 from zenwebserver.supervisor.line import launch, site_python
-from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
-
-
-class Published:
-    """Which servers nginx is told to send traffic to, and its other files."""
-
-    def __init__(self, home: Home, balancer: LoadBalancer) -> None:
-        self._home = home
-        self._balancer = balancer
-
-    async def put_pool(self, settings: Settings, servers: Sequence[config.PoolServer]) -> set[psutil.Process]:
-        """Tell nginx of `servers`. Returns its workers that still send to others, for `workers_gone`.
-
-        Raises ZenwebserverError; then it has the former ones, which the file names.
-        """
-        if not self._home.nginx_conf.exists():
-            return set()  # the first start writes it
-        if self._balancer.serves:
-            await self._balancer.settle()
-        nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
-        pool_conf = await self._pool_conf(settings, servers, nginx_conf)
-        former = _text(self._home.nginx_pool_conf)
-        resolver = config.resolver_of(pool_conf)
-        expected = config.resolver_of(former or "") == resolver
-        if self._balancer.serves and resolver and await self._balancer.names.asks(expected=expected):
-            await self._answer(servers, pool_conf, former)
-        else:
-            await self._reload(settings, servers, pool_conf, former)
-        return self._balancer.outdated_workers()
-
-    def go_on_answering(self, servers: Sequence[config.PoolServer]) -> None:
-        """An nginx that was started by an earlier supervisor, and asks for its servers, is answered."""
-        if self._balancer.serves and self._balancer.names.port() is not None:
-            self._balancer.names.tell(servers)
-
-    async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
-        """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
-        candidate = await verified(self._home, settings, servers)
-        # First: nginx.conf may name an upstream that the former file does not have.
-        pool_conf = await self._pool_conf(settings, servers, candidate.nginx_conf)
-        if not files.holds(self._home.nginx_pool_conf, pool_conf):
-            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
-        if files.holds(self._home.nginx_conf, candidate.nginx_conf):
-            return False
-        files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
-        return True
-
-    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
-        """The pool's file, for an nginx that asks for its servers wherever it can."""
-        capabilities = await binary.ask(nginx_binary(settings))
-        # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
-        port = self._balancer.names.port() if capabilities.asks_for_servers else None
-        named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
-        return config.render_pool(
-            servers,
-            settings,
-            capabilities,
-            processors=os.cpu_count() or 1,
-            name_port=port if named else None,
-        )
-
-    async def _answer(self, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None) -> None:
-        """It asks once a second; whatever its configuration is by now, it need not read that."""
-        names = self._balancer.names
-        told = names.told
-        changed = pool_conf != former
-        if changed:
-            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
-        names.tell(servers)
-        try:
-            await names.taken_up()
-        except ZenwebserverError:
-            if told is not None:
-                names.tell(told)
-            if changed and former is not None:
-                files.replace(self._home.nginx_pool_conf, former)
-            raise
-
-    async def _reload(
-        self, settings: Settings, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None
-    ) -> None:
-        """It reads its configuration, which it verifies first; or it does so when it starts."""
-        changed = pool_conf != former
-        if changed:
-            await verify_pool(self._home, settings, pool_conf)
-            files.replace(self._home.nginx_pool_conf, pool_conf, keep_previous=True)
-        try:
-            if self._balancer.serves and (changed or not self._balancer.knows_its_files):
-                await self._balancer.reload()
-        except ZenwebserverError:
-            if changed and former is not None:
-                files.replace(self._home.nginx_pool_conf, former)
-            raise
-        self._balancer.names.tell(servers)
-
 
 VERIFY_SITE_SECONDS = 120.0  # what zope.conf imports may be large, and the machine busy
 AS_IT_IS = "surrogateescape"  # nginx takes any bytes in a comment; so they stop no change of the pool
@@ -257,14 +160,6 @@ async def verify_site(home: Home, settings: Settings) -> None:
             hint="Nothing was changed.",
             detail=candidates.in_words_of_zope_conf(said, folder / "zope.conf", text, home.zope_conf),
         )
-
-
-def _text(path: Path) -> str | None:
-    """None where there is none, or nothing that could be put back."""
-    try:
-        return files.read_text(path)
-    except (OSError, ZenwebserverError):
-        return None
 
 
 def _make_folders(home: Home, settings: Settings) -> None:

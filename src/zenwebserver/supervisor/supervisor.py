@@ -28,7 +28,7 @@ from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.storage import Storage
-from zenwebserver.supervisor.published import Published
+from zenwebserver.supervisor.publisher import Published
 from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)

@@ -543,6 +543,7 @@ async def test_a_restart_of_servers_does_not_ask_nginx_which_knows_them(site: Fa
     """A broken include is no reason to refuse new code."""
     await site.started(2)
     site.balancer.rejects = site.balancer.keeps_its_configuration = "nginx: [emerg] unknown directive"
+    site.balancer.knows_its_files = False  # as after an adoption
     await site.ok("restart", targets=["servers"])
     site.balancer.rejects = site.balancer.keeps_its_configuration = ""
     await site.end()

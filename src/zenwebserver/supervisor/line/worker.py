@@ -19,6 +19,7 @@ STACK_LINES = 200
 STACKS_SECONDS = 0.5  # for writing stacks into the log
 LAST_CALL_SECONDS = 0.5
 IDLE_SECONDS = 0.1  # between two looks, of which both find no request
+BUSY_SECONDS = 1.0  # until the next look, where there is one
 END_SECONDS = 10.0  # for ending by itself once it has said that it failed; threads of the site may keep it
 
 
@@ -132,13 +133,13 @@ class Worker:
 
         It looks twice: what was sent may be on its way from the connection to a thread.
         """
-        idle = 0
+        idle, pause = 0, IDLE_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while idle < 2 and not await self.process.wait(IDLE_SECONDS):
+                while idle < 2 and not await self.process.wait(pause):
                     with contextlib.suppress(ZenwebserverError):  # it does not answer yet
                         busy = any(thread.request for thread in await self.threads(seconds))
-                        idle = 0 if busy else idle + 1
+                        idle, pause = (0, BUSY_SECONDS) if busy else (idle + 1, IDLE_SECONDS)
                 return True
         return False
 
