@@ -23,7 +23,7 @@ print(in_servers, is_cured(FileStorage.new_oid))
 LOADS = {
     "server": "from zenwebserver.worker.application import load; load('{folder}/zope.ini', '{folder}/zope.conf')",
     "zygote": "from zenwebserver.worker.preload import preload; preload('{folder}/zope.ini', '{folder}/zope.conf')",
-    "storage": "from zenwebserver.worker.others import serve_storage; serve_storage('{folder}/storage.conf')",
+    "storage": "from zenwebserver.worker.zeo_server import server; server('{folder}/s.conf', serves=id, leaves=id)",
 }
 
 

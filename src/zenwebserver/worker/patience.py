@@ -155,7 +155,7 @@ class Client:
             self._request.finishes += 1
             try:
                 return finish(*arguments, **how)
-            except ClientDisconnected:  # it is not stored; what cannot be told is another error (zodb/finish.py)
+            except ClientDisconnected:  # it is not stored; what cannot be told is another error (zodb/asking.py)
                 self._request.finishes -= 1
                 raise
 
