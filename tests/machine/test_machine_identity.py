@@ -6,11 +6,26 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zenwebserver.machine.identity import Identity, boot_id, last_argument, started_with
+
+
+@contextmanager
+def living(*command: str, **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that shows its arguments and its environment; a new program has none of them for a moment."""
+    with subprocess.Popen(command or ("sleep", "600"), **settings) as process:
+        try:
+            while not Path(f"/proc/{process.pid}/environ").read_bytes():
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_living_process_is_read_back_and_a_dead_one_is_not(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -42,7 +57,7 @@ def test_a_process_is_of_the_folder_where_it_works_wherever_that_is_moved(tmp_pa
     for each in (folder, copy):
         each.mkdir()
     (tmp_path / "link").symlink_to(folder)
-    with subprocess.Popen(["sleep", "600"], cwd=folder) as process:
+    with living(cwd=folder) as process:
         named = Identity.of(process.pid)
         assert named
         assert named.works_in(folder)
@@ -53,16 +68,14 @@ def test_a_process_is_of_the_folder_where_it_works_wherever_that_is_moved(tmp_pa
         assert not named.works_in(folder)
         (tmp_path / "c").rmdir()
         assert not named.works_in(copy), "a folder that is gone is no other one"
-        process.kill()
 
 
 def test_one_that_has_gone_to_work_elsewhere_is_known_by_its_environment(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "600"], cwd="/", env={**os.environ, "ZENHOME": str(tmp_path)}) as process:
+    with living(cwd="/", env={**os.environ, "ZENHOME": str(tmp_path)}) as process:
         named = Identity.of(process.pid)
         assert named
         assert named.works_in(tmp_path)
         assert not named.works_in(tmp_path.parent)
-        process.kill()
 
 
 @pytest.mark.parametrize("text", ["", "17", "one two three", "1 2 3 4", "\0"])
@@ -86,12 +99,11 @@ def test_a_file_that_is_no_text_names_nobody(tmp_path: Path) -> None:
 
 def test_a_process_may_have_any_name() -> None:
     program = "open('/proc/self/comm', 'wb').write(b') S \\xe9\\n'); print(flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with living(sys.executable, "-c", program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
         assert b"\xe9" in Path(f"/proc/{process.pid}/stat").read_bytes()
         found = Identity.of(process.pid)
-        process.kill()
     assert found
     assert found.pid == process.pid
     assert found.started > 0
@@ -99,17 +111,11 @@ def test_a_process_may_have_any_name() -> None:
 
 def test_processes_are_found_by_how_their_last_argument_begins_and_by_their_user(tmp_path: Path) -> None:
     mark = f'{{"storage": "{tmp_path}/storage.conf"'
-    command = [sys.executable, "-c", "input()", json.dumps({"storage": f"{tmp_path}/storage.conf", "token": "t"})]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE) as told,
-        subprocess.Popen([*command[:-1], f"grep {command[-1]}"], stdin=subprocess.PIPE) as otherwise,
-    ):
-        try:
-            assert started_with(mark, os.getuid()) == [Identity.of(told.pid)]
-            assert started_with(mark, os.getuid() + 1) == []
-            assert last_argument(otherwise.pid) == f"grep {command[-1]}"
-        finally:
-            told.kill()
-            otherwise.kill()
+    argument = json.dumps({"storage": f"{tmp_path}/storage.conf", "token": "t"})
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with living(*command, argument) as told, living(*command, f"grep {argument}") as otherwise:
+        assert started_with(mark, os.getuid()) == [Identity.of(told.pid)]
+        assert started_with(mark, os.getuid() + 1) == []
+        assert last_argument(otherwise.pid) == f"grep {argument}"
     assert started_with(mark, os.getuid()) == []
     assert last_argument(told.pid) == ""
