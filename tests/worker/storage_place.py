@@ -28,10 +28,15 @@ class Place:
 
     folder: Path
     supervisor: SupervisorEnd
+    data_name: str = "Data.fs"
 
     @property
     def data(self) -> Path:
-        return self.folder / "Data.fs"
+        return self.folder / self.data_name
+
+    @property
+    def blobs(self) -> Path:
+        return self.folder / "blobs"
 
     @property
     def socket(self) -> Path:
@@ -46,7 +51,7 @@ class Place:
         conf = self.folder / "storage.conf"
         conf.write_text(
             f"<zeo>\n address {self.socket}\n pid-filename {self.folder}/zeo.pid\n</zeo>\n"
-            f"<filestorage main>\n path {self.data}\n</filestorage>\n"
+            f"<filestorage main>\n path {self.data}\n blob-dir {self.blobs}\n</filestorage>\n"
         )
         spec = encode(StorageSpec(str(conf), token="t4", supervisor=self.supervisor.path)).decode()
         with running(PROGRAM.format(more=more), spec, self.folder / "storage.log") as process:

@@ -10,6 +10,12 @@ import pwd
 import re
 import sys
 
+from .data_files import DataMissing
+
+
+class Misconfigured(Exception):
+    """The storage's configuration cannot be used; ZConfig's own words, with the line."""
+
 
 class Unopened(Exception):
     """The storage `name` could not be opened; its cause is what ZODB raised. `files` are those that it names."""
@@ -23,6 +29,10 @@ def why(error: BaseException) -> str:
     """A line that says it, then one that says what to do; empty where only a traceback does."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "ZEO":
         return _said(f"ZEO is not installed in {sys.executable}", "Install it there, or set `python` to another one.")
+    if isinstance(error, DataMissing):
+        return _said(*error.args)
+    if isinstance(error, Misconfigured):
+        return _said(f"its configuration cannot be used: {error}", "Mend that in etc/zope.conf, from which it is made.")
     cause = error.__cause__ if isinstance(error, Unopened) else error
     files = error.files if isinstance(error, Unopened) else ()
     if locked := re.fullmatch(r"Couldn't lock (['\"].+['\"])", str(cause)):  # zc.lockfile's words, with a repr

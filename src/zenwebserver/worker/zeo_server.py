@@ -15,18 +15,27 @@ from ZEO.runzeo import ZEOOptions, ZEOServer
 from ZODB.POSException import POSKeyError
 from ZODB.utils import maxtid, z64
 
-from .unopened import Unopened
+from . import data_files
+from .data_files import DataFile
+from .unopened import Misconfigured, Unopened
 from .zodb.guards import guard_storage
 
 logger = logging.getLogger(__name__)
 
 
 def server(conf: str, *, serves: Callable[[Server], None], leaves: Callable[[], None]) -> Server:
-    """The server that `conf` describes. Exits where it cannot be read."""
+    """The server that `conf` describes. Raises Misconfigured."""
     guard_storage()
-    options = ZEOOptions()
+    options = Options()
     options.realize(["-C", conf])
     return Server(options, serves, leaves)
+
+
+class Options(ZEOOptions):  # type: ignore[misc]
+    """ZEO's own would say it on stderr alone, and exit."""
+
+    def usage(self, msg: object) -> None:
+        raise Misconfigured(str(msg))
 
 
 class Server(ZEOServer):  # type: ignore[misc]
@@ -40,13 +49,20 @@ class Server(ZEOServer):  # type: ignore[misc]
         self._leaves = leaves
 
     def open_storages(self) -> None:
-        """Raises Unopened, which knows the files."""
+        """Raises Unopened, which knows the files, and DataMissing."""
+        conf, files = self.options.configfile, self._data_files()
+        data_files.refuse_missing(conf, files)
         self.storages = {}
         for opener in self.options.storages:
             try:
                 self.storages[opener.name] = opener.open()
             except Exception as error:
-                raise Unopened(opener.name, tuple(_data_files(opener.config))) from error
+                paths = tuple(file.path for file in data_files.of(opener.config))
+                raise Unopened(opener.name, paths) from error
+        data_files.note_opened(conf, files)
+
+    def _data_files(self) -> list[DataFile]:
+        return [file for opener in self.options.storages for file in data_files.of(opener.config)]
 
     def create_server(self) -> None:
         with _private():
@@ -102,16 +118,6 @@ def unreadable(storage: Any) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _data_files(config: Any) -> Iterator[str]:
-    """Every `path` that a storage's configuration names, in those that it wraps too."""
-    if path := getattr(config, "path", None):
-        yield str(path)
-    for inner in ("storage", "base", "changes"):
-        opener = getattr(config, inner, None)
-        if opener is not None and hasattr(opener, "config"):
-            yield from _data_files(opener.config)
 
 
 @contextlib.contextmanager
