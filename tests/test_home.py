@@ -56,11 +56,17 @@ def test_it_is_not_made_among_what_somebody_else_has_put_there(folder: Path) -> 
         Home.at(folder).refuse_strangers()
 
 
-@pytest.mark.parametrize("name", ["it's", 'a"b', "a;b", "a$b", "a{b", "a#b", "a%b", "a\\b", "a*", "a\nb", "a[1]", "caf\udce9"])
+@pytest.mark.parametrize("name", ["it's", 'a"b', "a;b", "a$b", "a{b", "a\\b", "a*", "a\nb", "a[1]", "caf\udce9"])
 def test_what_nginx_would_take_for_something_else_is_told_of_the_path_itself(folder: Path, name: str) -> None:
     with pytest.raises(ZenwebserverError, match="The home's path holds") as error:
         Home.at(folder / name)
     assert error.value.hint == "Move the home, or set another ZENHOME."
+
+
+@pytest.mark.parametrize("name", ["a#b", "a%b"])
+def test_nor_can_it_hold_what_pastedeploy_takes_for_something_else(folder: Path, name: str) -> None:
+    with pytest.raises(ZenwebserverError, match="nginx, Zope or PasteDeploy would take for something else"):
+        Home.at(folder / name)
 
 
 @pytest.mark.parametrize("name", ["with spaces", "café", "a-b_c.d+e,f@g=h~", "(1)"])

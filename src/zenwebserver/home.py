@@ -38,7 +38,8 @@ class Home:
         if character := IMPOSSIBLE.search(str(absolute)):
             shown = os.fsencode(absolute).decode(errors="replace")
             raise ZenwebserverError(
-                f"The home's path holds {character[0]!r}, which nginx or Zope would take for something else: {shown}",
+                f"The home's path holds {character[0]!r}, which nginx, Zope or PasteDeploy would take for "
+                f"something else: {shown}",
                 hint="Move the home, or set another ZENHOME.",
             )
         if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises

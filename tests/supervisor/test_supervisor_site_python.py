@@ -75,5 +75,5 @@ def test_what_says_nothing_is_ended_with_what_it_started(home: Home, monkeypatch
         async with asyncio.timeout(20):
             await site_python.check(home, silent)
 
-    with pytest.raises(ZenwebserverError, match="says nothing for 0.2 s"):
+    with pytest.raises(ZenwebserverError, match="says nothing for"):
         asyncio.run(in_time())
