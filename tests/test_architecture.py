@@ -26,7 +26,7 @@ ARROWS: Arrows = {
     "home": {"errors", "machine"},
     "left_behind": {"errors", "home", "machine", "nginx", "pool"},
     "machine": {"errors"},
-    "nginx": {"errors", "home", "settings"},
+    "nginx": {"errors", "home", "machine", "settings"},
     "pool": {"errors", "machine"},
     "settings": {"errors", "machine"},
     "site": {"errors", "home", "machine"},

@@ -63,6 +63,12 @@ def test_what_nginx_would_take_for_something_else_is_told_of_the_path_itself(fol
     assert error.value.hint == "Move the home, or set another ZENHOME."
 
 
+@pytest.mark.parametrize("name", ["a#b", "a%b"])
+def test_nor_can_it_hold_what_pastedeploy_takes_for_something_else(folder: Path, name: str) -> None:
+    with pytest.raises(ZenwebserverError, match="nginx, Zope or PasteDeploy would take for something else"):
+        Home.at(folder / name)
+
+
 @pytest.mark.parametrize("name", ["with spaces", "café", "a-b_c.d+e,f@g=h~", "(1)"])
 def test_other_characters_are_none_of_that(folder: Path, name: str) -> None:
     assert Home.at(folder / name).path == folder / name

@@ -13,8 +13,9 @@ from zenwebserver.machine.files import make_folder
 
 # A Unix socket's path holds 107 bytes (sun_path in <sys/un.h>); the longest one below the home is the supervisor's.
 LONGEST_HOME = 107 - len("/var/run/supervisor.sock")
-# What cannot be told to nginx, or which it takes for a pattern or a variable (nginx/config.py, settings/datatypes.py).
-IMPOSSIBLE = re.compile(r"""["'`;{}$\\*?\[\]\x00-\x1f\x7f\ud800-\udfff]""")
+# What cannot be told to nginx, or which it takes for a pattern or a variable (nginx/config.py, settings/datatypes.py);
+# and what PasteDeploy, which reads zope.ini, takes for the end of its path (#) or for one of its variables (%).
+IMPOSSIBLE = re.compile(r"""["'`;{}$\\*?#%\[\]\x00-\x1f\x7f\ud800-\udfff]""")
 # What an `init` that was cut off has left, and what a file system has that is empty.
 AT_ITS_TOP = {"etc", "var", "log", "html", "inituser", "lost+found"}
 
@@ -37,7 +38,8 @@ class Home:
         if character := IMPOSSIBLE.search(str(absolute)):
             shown = os.fsencode(absolute).decode(errors="replace")
             raise ZenwebserverError(
-                f"The home's path holds {character[0]!r}, which nginx or Zope would take for something else: {shown}",
+                f"The home's path holds {character[0]!r}, which nginx, Zope or PasteDeploy would take for "
+                f"something else: {shown}",
                 hint="Move the home, or set another ZENHOME.",
             )
         if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises

@@ -123,9 +123,18 @@ def test_an_nginx_without_what_it_needs_is_refused(tmp_path: Path) -> None:
     assert error.detail == "Missing: http_upstream_zone_module"
 
 
-def test_a_program_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("waits", ["exec sleep 60", "sleep 60; exit"])
+def test_a_program_that_never_answers_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
     monkeypatch.setattr(binaries, "ANSWER_SECONDS", 0.2)
-    assert "did not tell its version" in refusal(script(tmp_path / "nginx", "exec sleep 60")).message
+
+    async def in_time() -> None:
+        async with asyncio.timeout(20):
+            await ask(script(tmp_path / "nginx", waits))
+
+    with pytest.raises(ZenwebserverError, match="did not tell its version"):
+        asyncio.run(in_time())
 
 
 def test_a_machine_without_an_embedded_nginx_is_told_so() -> None:

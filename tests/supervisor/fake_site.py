@@ -91,7 +91,7 @@ class FakeSite:
         self.set()
         create(home)
         (home.path / "inituser").unlink()
-        (home.var / "filestorage" / "Data.fs").touch()
+        (home.var / "filestorage" / "Data.fs").write_bytes(b"FS30" + b"of a transaction")
         self.begin()
 
     def begin(self) -> None:

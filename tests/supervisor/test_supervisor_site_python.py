@@ -64,3 +64,16 @@ def test_a_python_without_zope_is_told_what_it_lacks(home: Home) -> None:
 
 def test_our_own_is_not_asked(home: Home) -> None:
     asyncio.run(site_python.check(home, Path(sys.executable)))
+
+
+@pytest.mark.real
+def test_what_says_nothing_is_ended_with_what_it_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_python, "ANSWER_SECONDS", 0.2)
+    silent = program(home.path, "#!/bin/sh\nsleep 60; exit\n")
+
+    async def in_time() -> None:
+        async with asyncio.timeout(20):
+            await site_python.check(home, silent)
+
+    with pytest.raises(ZenwebserverError, match="says nothing for"):
+        asyncio.run(in_time())

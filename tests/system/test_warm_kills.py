@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,11 +122,14 @@ ROWS = [
 
 def operate_and_kill(site: Site, row: Row) -> bool:
     """Whether the step came; the operation's own end does not matter."""
-    killed, known = False, set(zygotes(site))
+    killed, known, victim = False, set(zygotes(site)), VICTIMS[row.victim]
+    # What is stopped may be gone when its stop is heard of.
+    found = victim.find(site, known) if row.operation == "stop" else None
     try:
         for event in Client(Home.at(site.home)).operate(row.operation, **row.what):
             if event.get("begin", "").startswith(row.step) and not killed:
-                VICTIMS[row.victim].find(site, known).kill()
+                with suppress(psutil.NoSuchProcess):
+                    (found or victim.find(site, known)).kill()
                 killed = True
     except (ZenwebserverError, CutOff):
         assert row.victim == "supervisor"

@@ -90,7 +90,7 @@ def version(site: Site, number: int) -> str:
 
 
 def versions(site: Site) -> dict[int, str]:
-    return {number: version(site, number) for number in server_pids(site)}
+    return {number: version(site, number) for number, pid in server_pids(site).items() if pid}
 
 
 def process(site: Site, number: int) -> dict[str, Any]:

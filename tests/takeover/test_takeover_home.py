@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from zenoss_home import DAEMONS, SCRIPT, Site, do_install, do_uninstall, make_site
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.takeover import install, is_installed, uninstall
 
 
@@ -171,7 +171,7 @@ def test_a_second_install_at_the_same_time_is_refused(site: Site) -> None:
 def test_a_missing_home_and_a_missing_command_are_said_plainly(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ZenwebserverError, match="not the absolute path"):
         install(site.home, command=tmp_path / "none", steps=site.steps)
-    with pytest.raises(ZenwebserverError, match="There is no home"):
+    with pytest.raises(UsageError, match="There is no home"):
         uninstall(type(site.home).at(tmp_path / "none"), steps=site.steps)
 
 

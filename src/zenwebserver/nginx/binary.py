@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
+from zenwebserver.machine.processes import end_group
 
 OLDEST = (1, 22, 0)
 CHOOSE_ANOTHER = "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
@@ -150,6 +151,7 @@ async def _version_text(binary: Path) -> str:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            process_group=0,
         )
     except FileNotFoundError:
         message = f"The nginx program, or the loader that it needs, does not exist: {binary}"
@@ -163,8 +165,7 @@ async def _version_text(binary: Path) -> str:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        await end_group(process)
         message = f"The nginx program did not tell its version within {ANSWER_SECONDS} s: {binary}"
         raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
     return output.decode(errors="replace")

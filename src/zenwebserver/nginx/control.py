@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
+from zenwebserver.machine.processes import end_group
 
 VERIFY_SECONDS = 60.0
 
@@ -36,14 +37,14 @@ async def verify(binary: Path, home: Home, conf: Path, *, in_child: Callable[[],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=home.path,
+        process_group=0,
         preexec_fn=in_child,
     )
     try:
         async with asyncio.timeout(VERIFY_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        await end_group(process)
         raise ZenwebserverError(f"nginx did not verify {conf} within {VERIFY_SECONDS:g} s") from None
     finally:
         if made_pid_file:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, privileges
 from zenwebserver.machine.files import make_folder
+from zenwebserver.machine.processes import end_group
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
@@ -139,6 +139,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=launch.environment(home),
+            process_group=0,
         )
         try:
             async with asyncio.timeout(VERIFY_SITE_SECONDS):
@@ -150,9 +151,7 @@ async def verify_site(home: Home, settings: Settings) -> None:
             ) from None
         finally:
             if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                await end_group(process)
     if process.returncode != 0:
         said = words.decode(errors="replace").strip()
         raise ZenwebserverError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zenwebserver.errors import ZenwebserverError
+from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.home import Home
 
 
@@ -17,7 +17,7 @@ def alone(home: Home) -> Iterator[None]:
     try:
         descriptor = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise ZenwebserverError(
+        raise UsageError(
             f"There is no home at {home.path}: {error.strerror}",
             hint="Set ZENHOME to the home of your Zenoss or Zope site.",
         ) from error

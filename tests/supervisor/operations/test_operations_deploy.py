@@ -248,6 +248,7 @@ async def test_fewer_is_done_when_nginx_no_longer_sends_and_leaving_goes_on_by_i
     assert site.recorded() == [1, 2]
     assert not site.conf(3).exists()
     assert (await site.ok("start")).done.startswith("It runs already")
+    assert not (await site.ok("deploy", size="2")).steps  # it was removed before
     await asyncio.sleep(110)
     assert not process.running
     assert process.signals == []

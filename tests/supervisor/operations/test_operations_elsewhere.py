@@ -37,6 +37,14 @@ async def test_nothing_is_started_or_written_and_the_line_is_named(site: FakeSit
     await site.end()
 
 
+async def test_verify_tells_it_too_and_which_command_takes_force(site: FakeSite, other: Path) -> None:
+    asked = await site.do("verify")
+    assert asked.exit == 2
+    assert f"{other}/locales leads into another home, {other}" in asked.error
+    assert "add --force to `zenwebserver start`" in asked.last["hint"]
+    await site.end()
+
+
 async def test_what_is_accepted_is_remembered_and_what_comes_later_is_not(site: FakeSite, other: Path) -> None:
     accepted = await site.ok("accept")
     assert len(accepted.notes) == 1

@@ -109,8 +109,11 @@ async def test_a_server_that_is_started_alone_is_told_to_nginx(site: FakeSite) -
     await site.end()
 
 
-async def test_a_new_database_is_made_by_the_first_server_alone(site: FakeSite) -> None:
+@pytest.mark.parametrize("made_by_storage", [False, True])
+async def test_a_new_database_is_made_by_the_first_server_alone(site: FakeSite, made_by_storage: bool) -> None:
     (site.home.var / "filestorage" / "Data.fs").unlink()
+    if made_by_storage:  # which is started before servers are
+        (site.home.var / "filestorage" / "Data.fs").write_bytes(b"FS30")
     site.machine.boots = lambda server: server.boots(10.0)
     start = site.do("start")
     await asyncio.sleep(9)

@@ -6,11 +6,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
+from zenwebserver.machine.processes import end_group
 from zenwebserver.supervisor.line import launch
 
 ANSWER_SECONDS = 60.0  # for a loaded machine; it takes a fraction of a second
@@ -41,6 +41,7 @@ async def _ask(home: Home, python: Path, modules: Sequence[str]) -> str:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=launch.environment(home),
+            process_group=0,
         )
     except OSError as error:
         raise _refused(home, _why_not(python, error), "") from error
@@ -50,9 +51,7 @@ async def _ask(home: Home, python: Path, modules: Sequence[str]) -> str:
         raise _refused(home, f"says nothing for {ANSWER_SECONDS:g} s: {python}", "") from None
     finally:
         if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await end_group(process)
     return output.decode(errors="replace").strip()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.supervisor import published
+from zenwebserver.supervisor.operations import elsewhere
 from zenwebserver.supervisor.operations.steps import note_outdated, prepare
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -33,6 +34,7 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         pool.load(supervisor.home.pool_record)
         await published.verified(supervisor.home, settings, supervisor.pool_servers())
     with report.step("Verifying zope.conf"):
+        elsewhere.refuse(supervisor.home, command="`zenwebserver start`")
         await published.verify_site(supervisor.home, settings)
     if place := published.former_place(supervisor.home):
         report.note(f"etc/nginx.conf was made for {place}; the next start makes it anew")

@@ -26,8 +26,8 @@ async def accept(supervisor: Supervisor, report: Report) -> str:
     return ""
 
 
-def refuse(home: Home) -> None:
-    """Raises UsageError for what nobody has said to be meant."""
+def refuse(home: Home, *, command: str = "the command") -> None:
+    """Raises UsageError for what nobody has said to be meant, which `command` with --force would."""
     accepted = _accepted(home)
     if found := [lead for lead in _leads(home) if str(lead.path) not in accepted]:
         first = found[0]
@@ -35,7 +35,7 @@ def refuse(home: Home) -> None:
         raise UsageError(
             str(first),
             hint=f"Nothing was done. Correct it (in {first.file.name}, {own} is this home, wherever it stands); "
-            "or, if it is meant, add --force to the command: that is remembered as long as the home stands here.",
+            f"or, if it is meant, add --force to {command}: that is remembered as long as the home stands here.",
             detail="\n".join(map(str, found[1:])),
         )
 

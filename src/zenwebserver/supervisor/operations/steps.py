@@ -250,7 +250,7 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
     They leave by themselves: whoever shrinks the pool does not wait for their last answers.
     """
     numbers = sorted(set(supervisor.servers) - set(supervisor.pool.servers), reverse=True)
-    surplus = [supervisor.servers[number] for number in numbers]
+    surplus = [server for number in numbers if not (server := supervisor.servers[number]).rests or not server.leaving]
     await take_out(supervisor, report, [server for server in surplus if not server.rests])
     for server in surplus:
         if server.number in supervisor.pool.servers or supervisor.servers.get(server.number) is not server:

@@ -66,7 +66,7 @@ def _take_up(storage: Any) -> int:
     covered = _read(path)
     if covered is None:
         if len(storage):
-            logger.warning("%s does not say which object ids are in use: %s are left out", path, f"{LEFT_OUT:,}")
+            logger.info("%s does not say which object ids are in use: %s are left out", path, f"{LEFT_OUT:,}")
             storage._oid = p64(committed + LEFT_OUT)
         return 0
     storage._oid = p64(max(committed, covered))
