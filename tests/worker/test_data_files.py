@@ -34,9 +34,11 @@ def blobs(place: Place) -> list[bytes]:
 def refusal(place: Place) -> list[str]:
     """What a storage says that does not start."""
     with place.starting() as (process, call):
-        reason = call.hear_of(WorkerState.FAILED).reason
+        while call.standing.state not in (WorkerState.FAILED, WorkerState.SERVING):
+            call.hear()
+        assert call.standing.state is WorkerState.FAILED
         assert process.wait(20) == 1
-    return reason.split("\n")
+    return call.standing.reason.split("\n")
 
 
 def put_away(place: Place) -> Path:

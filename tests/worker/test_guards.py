@@ -31,7 +31,10 @@ LOADS = {
     ("process", "cured"), [("server", "True False"), ("zygote", "True False"), ("storage", "False True")]
 )
 def test_they_come_first(process: str, cured: str, tmp_path: Path) -> None:
-    program = f"try:\n    {LOADS[process].format(folder=tmp_path)}\nexcept (OSError, SystemExit):\n    pass\n{CURED}"
+    program = (
+        "from zenwebserver.worker.unopened import Misconfigured\n"
+        f"try:\n    {LOADS[process].format(folder=tmp_path)}\nexcept (OSError, Misconfigured):\n    pass\n{CURED}"
+    )
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == cured, ran.stderr
 
