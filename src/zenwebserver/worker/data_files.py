@@ -83,7 +83,7 @@ def _name(conf: str, file: DataFile) -> str:
 
 
 def _read(conf: str) -> set[str]:
-    """None where nothing is known, or what is there cannot be understood."""
+    """Nothing where there is no record, or none that can be understood."""
     try:
         with open(_record(conf), encoding="utf-8") as file:
             names = json.load(file)
