@@ -85,7 +85,7 @@ class Published:
         names.tell(servers)
         try:
             await names.taken_up()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if told is not None:
                 names.tell(told)
             if changed and former is not None:
@@ -103,7 +103,7 @@ class Published:
         try:
             if self._balancer.serves and (changed or not self._balancer.knows_its_files):
                 await self._balancer.reload()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if changed and former is not None:
                 files.replace(self._home.nginx_pool_conf, former)
             raise
