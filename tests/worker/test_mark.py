@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_the_mark_covers_what_is_given_before_it_is_given(data: Path) -> None:
     with opened(data) as storage:
         for oid in itertools.islice(iter(lambda: ids(storage, 1)[0], None), AT_A_TIME + 10):
             assert (mark._read(f"{data}.oid") or 0) >= oid
+
+
+def test_the_mark_is_on_the_disk_before_the_first_id_of_it_is_given(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut gives them once more."""
+    synced: list[tuple[str, bool]] = []  # what, and whether the mark was in its place by then
+
+    def sync(number: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{number}"), Path(f"{data}.oid").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with opened(data) as storage:
+        synced.clear()
+        ids(storage)
+        assert synced == [(f"{data}.oid_tmp", False), (str(data.parent), True)]
 
 
 @pytest.mark.parametrize("content", [b"", b"0x10\n", b"\xff" * 9, mark.TEXT.format(2**63).encode(), None])
