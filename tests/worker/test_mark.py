@@ -80,7 +80,7 @@ def test_the_mark_is_on_the_disk_before_the_first_id_of_it_is_given(
     synced: list[tuple[str, bool]] = []  # what, and whether the mark was in its place by then
 
     def sync(number: int) -> None:
-        synced.append((os.readlink(f"/proc/self/fd/{number}"), Path(f"{data}.oid").exists()))
+        synced.append((str(Path(f"/proc/self/fd/{number}").readlink()), Path(f"{data}.oid").exists()))
 
     monkeypatch.setattr(os, "fsync", sync)
     with opened(data) as storage:
