@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from zenwebserver.errors import ZenwebserverError
+from zenwebserver.home import Home
+from zenwebserver.machine.identity import Identity
 from zenwebserver.nginx import binary as binaries
 from zenwebserver.nginx.binary import Capabilities, ask, embedded, parse
+from zenwebserver.nginx.control import verify
 
 DEBIAN_12 = """nginx version: nginx/1.22.1
 built with OpenSSL 3.0.20 7 Apr 2026 (running with OpenSSL 3.0.19 27 Jan 2026)
@@ -135,6 +138,37 @@ def test_a_program_that_never_answers_is_ended_with_what_it_started(
 
     with pytest.raises(ZenwebserverError, match="did not tell its version"):
         asyncio.run(in_time())
+
+
+@pytest.mark.parametrize(("writes", "kept"), [(": >", False), ("echo 42 >", True)])
+def test_the_pid_file_of_an_nginx_that_starts_while_another_verifies_is_kept(
+    tmp_path: Path, writes: str, kept: bool
+) -> None:
+    """What verifies leaves an empty one."""
+    home = Home(tmp_path)
+    home.make_folders()
+    asyncio.run(verify(script(tmp_path / "nginx", f"{writes} '{home.nginx_pid}'"), home, home.nginx_conf))
+    assert home.nginx_pid.exists() is kept
+
+
+@pytest.mark.parametrize("which", ["ask", "verify"])
+def test_who_is_cut_off_while_nginx_is_asked_leaves_nothing_running(tmp_path: Path, which: str) -> None:
+    home, pid_file = Home(tmp_path), tmp_path / "pid"
+    home.make_folders()
+    program = script(tmp_path / "nginx", f"echo $$ > '{pid_file}.new'; mv '{pid_file}.new' '{pid_file}'; exec sleep 60")
+
+    async def cut_off() -> None:
+        asks = ask(program) if which == "ask" else verify(program, home, home.nginx_conf)
+        asked = asyncio.create_task(asks)
+        async with asyncio.timeout(20):
+            while not pid_file.exists():
+                await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        assert Identity.of(int(pid_file.read_text())) is None
+
+    asyncio.run(cut_off())
 
 
 def test_a_machine_without_an_embedded_nginx_is_told_so() -> None:

@@ -165,7 +165,9 @@ async def _version_text(binary: Path) -> str:
     try:
         output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
     except TimeoutError:
-        await end_group(process)
         message = f"The nginx program did not tell its version within {ANSWER_SECONDS} s: {binary}"
         raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
+    finally:
+        if process.returncode is None:
+            await end_group(process)
     return output.decode(errors="replace")

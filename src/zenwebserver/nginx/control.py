@@ -44,11 +44,12 @@ async def verify(binary: Path, home: Home, conf: Path, *, in_child: Callable[[],
         async with asyncio.timeout(VERIFY_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        await end_group(process)
         raise ZenwebserverError(f"nginx did not verify {conf} within {VERIFY_SECONDS:g} s") from None
     finally:
-        if made_pid_file:
-            home.nginx_pid.unlink(missing_ok=True)  # nginx -t leaves an empty one
+        if process.returncode is None:
+            await end_group(process)
+        if made_pid_file and _is_empty(home.nginx_pid):  # else it is that of an nginx that has started meanwhile
+            home.nginx_pid.unlink(missing_ok=True)
     if process.returncode != 0:
         words = output.decode(errors="replace").strip()
         hint = "Nothing was changed."
@@ -59,3 +60,10 @@ async def verify(binary: Path, home: Home, conf: Path, *, in_child: Callable[[],
                 "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=80. Nothing was changed."
             )
         raise ZenwebserverError("nginx rejects the configuration", hint=hint, detail=words)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
