@@ -16,6 +16,7 @@ import ZODB
 from storage_place import Place
 from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected
+from zeo_storage import Storage, Visitor
 from ZODB.Connection import TransactionMetaData
 from ZODB.MappingStorage import MappingStorage
 from ZODB.utils import maxtid, z64
@@ -138,6 +139,39 @@ def test_zope_may_try_again_what_lost_its_connection_while_it_is_worth_waiting(
     with opened.place.serving():
         connection.transaction_manager.abort()
         connection.close()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_request_may_be_told_that_nothing_was_changed_where_what_storage_was_lost_in_is_not_stored(
+    storage: Storage, guard: Callable[..., None], stored: bool
+) -> None:
+    guard("asking")
+    database = storage.database()
+    clients = Clients(lambda: [database])
+    clients.wait()
+    visitor = Visitor(database)
+    clients.request.begins()
+    visitor.root["value"] = 1
+    storage.dies_at_the_next_commit("after" if stored else "before")
+    with storage.starts_again_when_it_died():
+        if stored:
+            visitor.commit()
+        else:
+            with pytest.raises(ClientDisconnected):
+                visitor.commit()
+    assert clients.request.finishes == int(stored)
+    visitor.close()
+
+
+def test_while_requests_wait_it_is_looked_for_more_often(opened: Opened) -> None:
+    with opened.place.serving() as (process, _):
+        database = opened.open()
+        opened.clients.wait()
+        goes_away(database, process)
+    looks = database.storage._server.client
+    assert {each.connect_poll for each in (looks, *looks.protocols)} == {0.0}
+    assert seconds_until_away(opened.clients.wait) > SECONDS / 2
+    assert {each.connect_poll for each in (looks, *looks.protocols)} == {patience.CONNECT_POLL_SECONDS}
 
 
 def test_one_that_is_connected_and_does_not_answer_is_waited_for_longer_and_then_not_at_all(

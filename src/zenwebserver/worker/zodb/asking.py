@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 CURE = "a commit that storage was lost in is not repeated where it is stored already"
 
-# Seconds: as long as requests wait for a storage that restarts (wait-timeout in the servers' zope.conf).
+# Seconds. Requests that have sent nothing wait less (patience.py): this one may be stored, and its visitor is to know.
 ASK_SECONDS = 60.0
 AGAIN_SECONDS = 0.2
 # Seconds by which the clocks of two machines that keep time may differ; storage needs longer to come back.
