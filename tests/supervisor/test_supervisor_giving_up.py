@@ -40,7 +40,7 @@ async def test_where_nginx_cannot_be_told_that_is_logged(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.supervisor.published, "put_pool", full)
+        patch.setattr(site.supervisor.publisher, "put_pool", full)
         await given_up(site, 2)
     assert "Server 2 is still in the pool: nginx could not be told of the pool: No space left" in caplog.text
     assert "a defect" not in caplog.text

@@ -21,7 +21,7 @@ from zenwebserver.settings import Settings, parse
 from zenwebserver.supervisor import candidates, published
 from zenwebserver.supervisor.operations.init import refresh_shipped_files
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
-from zenwebserver.supervisor.publisher import Published
+from zenwebserver.supervisor.publisher import Publisher
 from zenwebserver.supervisor.tasks import Tasks
 
 SERVERS = [PoolServer(1, "127.0.0.1", 9081), PoolServer(2, "127.0.0.1", 9082)]
@@ -49,7 +49,7 @@ async def put_pool(home: Home, settings: Settings, servers: list[PoolServer]) ->
     """Where nginx does not run. Returns the pool's file."""
     balancer = LoadBalancer(home, Tasks())
     try:
-        await Published(home, balancer).put_pool(settings, servers)
+        await Publisher(home, balancer).put_pool(settings, servers)
     finally:
         balancer.names.close()
     return home.nginx_pool_conf.read_text()

@@ -49,7 +49,7 @@ async def adopt(supervisor: Supervisor) -> None:
     if not readable:
         supervisor.pool = _what_serves(supervisor)
     _forget_the_dead(supervisor)
-    supervisor.published.go_on_answering(supervisor.pool_servers())
+    supervisor.publisher.go_on_answering(supervisor.pool_servers())
     supervisor.reception.adopted()
     _miss_storage(supervisor)
 

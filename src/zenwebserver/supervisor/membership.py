@@ -12,7 +12,7 @@ from zenwebserver.machine import files
 from zenwebserver.nginx import pool_file
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings
-from zenwebserver.supervisor.publisher import Published
+from zenwebserver.supervisor.publisher import Publisher
 
 
 class NotPublished(ZenwebserverError):
@@ -22,15 +22,15 @@ class NotPublished(ZenwebserverError):
 class Membership:
     """Kept beside the record of the pool, which is what is asked for."""
 
-    def __init__(self, home: Home, published: Published) -> None:
+    def __init__(self, home: Home, publisher: Publisher) -> None:
         self._home = home
-        self._published = published
+        self._publisher = publisher
         self._told: frozenset[str] | None = None  # addresses; None: it is not known
 
     async def tell(self, settings: Settings, servers: Sequence[PoolServer]) -> set[psutil.Process]:
         """Returns the workers of nginx that still know the former ones. Raises NotPublished."""
         try:
-            outdated = await self._published.put_pool(settings, servers)
+            outdated = await self._publisher.put_pool(settings, servers)
         except ZenwebserverError as error:
             raise NotPublished(error.message, hint=error.hint, detail=error.detail) from error
         except OSError as error:

@@ -17,7 +17,7 @@ from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.published import AS_IT_IS, nginx_binary, verified, verify_pool
 
 
-class Published:
+class Publisher:
     """Which servers nginx is told to send traffic to, and its other files."""
 
     def __init__(self, home: Home, balancer: LoadBalancer) -> None:

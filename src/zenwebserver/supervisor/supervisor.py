@@ -28,7 +28,7 @@ from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.parts.release import Release
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.parts.storage import Storage
-from zenwebserver.supervisor.publisher import Published
+from zenwebserver.supervisor.publisher import Publisher
 from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Supervisor:
         self.pool = Pool()
         self.servers: dict[int, Server] = {}
         self.balancer = LoadBalancer(home, tasks)
-        self.published = Published(home, self.balancer)
-        self.membership = Membership(home, self.published)
+        self.publisher = Publisher(home, self.balancer)
+        self.membership = Membership(home, self.publisher)
         self.changes = Changes()
         self.sessions: set[str] = set()  # servers in the foreground: "run", "debug"
         self.storage_is_lent = False  # storage runs for sessions alone
@@ -281,7 +281,7 @@ class Supervisor:
 
     async def configure(self) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
-        return await self.published.configure(self.settings, self.pool_servers())
+        return await self.publisher.configure(self.settings, self.pool_servers())
 
     def let_go(self) -> None:
         """Another supervisor adopts what runs: nothing that is listened on is held open here."""

@@ -173,7 +173,7 @@ async def test_where_nginx_cannot_be_told_for_want_of_disk_the_record_says_what_
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.supervisor.published, "put_pool", full)
+        patch.setattr(site.supervisor.publisher, "put_pool", full)
         assert "No space left" in (await site.do(name, targets=["2"])).error
     assert attached(site) == before
     assert list(site.supervisor.pool.attached) == before

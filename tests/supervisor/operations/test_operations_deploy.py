@@ -401,7 +401,7 @@ async def test_fewer_that_nginx_cannot_be_told_of_are_not_fewer(
 
     with monkeypatch.context() as patch:
         if refusal == "full disk":
-            patch.setattr(site.supervisor.published, "put_pool", full)
+            patch.setattr(site.supervisor.publisher, "put_pool", full)
         else:
             patch.setattr(site.balancer, refusal, "nginx: [emerg] unknown directive")
         asked = await site.do("deploy", size="1")
@@ -500,7 +500,7 @@ async def test_one_that_nginx_cannot_be_told_of_for_want_of_disk_is_not_deployed
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.supervisor.published, "put_pool", full)
+        patch.setattr(site.supervisor.publisher, "put_pool", full)
         error = (await site.do("deploy", size="2")).error
     assert error.startswith("Server 2 could not be put into the pool: nginx could not be told of the pool: No space")
     assert site.recorded() == [1]
