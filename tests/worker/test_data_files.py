@@ -67,6 +67,18 @@ def test_its_blobs_stay_and_when_it_is_back_all_is_as_it_was(place: Place) -> No
         commit(place, blob=False)
 
 
+def test_one_that_is_a_link_to_a_disk_that_is_not_mounted_is_missing_too(place: Place) -> None:
+    disk = place.folder / "disk"
+    disk.mkdir()
+    place.data.symlink_to(disk / "Data.fs")
+    with place.serving():
+        commit(place, blob=True)
+    (disk / "Data.fs").rename(place.folder / "of the disk")
+    assert refusal(place)[0] == f"{place.data} is missing, but its blobs are in {place.blobs}"
+    assert blobs(place) == [b"a document"]
+    assert list(disk.iterdir()) == []
+
+
 def test_without_blobs_it_is_known_by_the_record_alone(place: Place) -> None:
     with place.serving():
         commit(place, blob=False)

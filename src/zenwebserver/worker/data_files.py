@@ -43,7 +43,7 @@ def refuse_missing(conf: str, files: list[DataFile]) -> None:
     """Raises DataMissing where one was there before, or its blobs still are."""
     opened = _read(conf)
     for file in files:
-        if file.is_made_anew or os.path.lexists(file.path):
+        if file.is_made_anew or _is_there(file.path):
             continue
         has_blobs = _holds_blobs(file.blobs)
         instead = [f"remove {_record(conf)}"] if _name(conf, file) in opened else []
@@ -72,6 +72,17 @@ def note_opened(conf: str, files: list[DataFile]) -> None:
         os.replace(new, _record(conf))
     except OSError as error:
         logger.warning("%s cannot be written: %s", _record(conf), error.strerror)
+
+
+def _is_there(path: str) -> bool:
+    """Be it behind links: in the place of one that leads nowhere ZODB would make a file too."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # whoever opens it says what is wrong
+        pass
+    return True
 
 
 def _record(conf: str) -> str:
