@@ -196,9 +196,17 @@ def test_an_answer_that_begins_when_it_is_read_is_not_taken_back(stage: Stage) -
 
 
 def test_each_request_is_looked_at_by_itself(stage: Stage) -> None:
+    def own_error(start: Any) -> Iterable[bytes]:
+        start("500 Its own error", [])
+        return [b"the site's own"]
+
     stage.clients.error = StorageAway("away")
     stage.get()
     stage.clients.error = None
     stage.started.clear()
-    stage.does = stage.answers("500 Its own error")
+    stage.does = own_error
     assert stage.get() == b"the site's own"
+    stage.clients.request.finishes = 1  # one before it has stored something
+    stage.started.clear()
+    stage.clients.error = StorageAway("away")
+    assert stage.get() == PAGE
