@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from zenwebserver.machine import files
 from zenwebserver.machine.files import make_folder
 from zenwebserver.site import zope_conf
 
+MAGIC_BYTES = 4  # of a Data.fs that storage has made, and nobody has stored anything in
 _SKELETON = Path(__file__).parent / "skeleton"
 
 # Zope reads the first line only; the second tells ours from one that an admin made.
@@ -51,6 +53,15 @@ def create(home: Home, *, user: str = "admin") -> Credentials | None:
     credentials = Credentials(user, secrets.token_urlsafe(18))
     files.replace(_inituser(home), f"{user}:{_hashed(credentials.password)}\n{_MARK}", mode=0o600)
     return credentials
+
+
+def is_new(home: Home, data_files: Iterable[Path]) -> bool:
+    """Whether no server ever opened the site's database, which is in `data_files`."""
+    return _inituser(home).exists() or not all(map(_holds_something, data_files))
+
+
+def _holds_something(data_file: Path) -> bool:
+    return data_file.exists() and data_file.stat().st_size > MAGIC_BYTES
 
 
 def _write_where_missing(path: Path, template: str) -> None:

@@ -17,7 +17,7 @@ from zenwebserver.machine.identity import working_folder
 from zenwebserver.nginx.config import PoolServer
 from zenwebserver.pool import Pool
 from zenwebserver.settings import Settings, parse
-from zenwebserver.site import zope_conf, zope_ini
+from zenwebserver.site import create, zope_conf, zope_ini
 from zenwebserver.supervisor import published
 from zenwebserver.supervisor.changes import Changes
 from zenwebserver.supervisor.line.reception import Reception
@@ -32,8 +32,6 @@ from zenwebserver.supervisor.publisher import Publisher
 from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
-
-MAGIC_BYTES = 4  # of a Data.fs that storage has made, and nobody has stored anything in
 
 # Seconds. A reload closes each visitor's HTTP/2 connection; a browser survives one, but not always two at once.
 RELOAD_PAUSE_WITH_TLS = 5.0
@@ -148,8 +146,7 @@ class Supervisor:
 
     def is_new(self) -> bool:
         """Whether no server ever opened this site's database: the first one makes it, alone."""
-        site = zope_conf.read(self.home.zope_conf)
-        return (self.home.path / "inituser").exists() or not all(map(_holds_something, site.data_files))
+        return create.is_new(self.home, zope_conf.read(self.home.zope_conf).data_files)
 
     def release(self, name: str) -> Release:
         """Release `name`, made known where it is not yet."""
@@ -296,7 +293,3 @@ class Supervisor:
         parts = [self.storage, self.balancer, *self.servers.values()]
         leaving = any(server.leaving for server in self.servers.values())
         return all(part.rests for part in parts) and not (leaving or self.sessions or self.releases)
-
-
-def _holds_something(data_file: Path) -> bool:
-    return data_file.exists() and data_file.stat().st_size > MAGIC_BYTES
