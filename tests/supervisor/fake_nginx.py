@@ -109,6 +109,7 @@ class FakeBalancer(KeptAlive):
     async def adopt(self) -> None:
         if self.left:
             self._read_files()
+            self.knows_its_files = False
             self._runs(self.left)
 
     async def settle(self) -> None:

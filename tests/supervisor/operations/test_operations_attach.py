@@ -11,6 +11,8 @@ import pytest
 from fake_site import FakeSite
 from fakes import soon
 
+from zenwebserver.supervisor.adoption import adopt
+
 
 def attached(site: FakeSite) -> list[int]:
     """By the record on disk."""
@@ -206,4 +208,15 @@ async def test_nginx_is_told_though_somebody_has_removed_its_files(site: FakeSit
     assert (await site.ok("detach", targets=["2"])).done == "Detached"
     assert not site.nginx_knows(2)
     assert site.home.nginx_conf.exists()
+    await site.end()
+
+
+async def test_the_first_change_of_a_new_supervisor_reloads_an_nginx_that_does_not_ask(site: FakeSite) -> None:
+    """Nobody knows whether it has read its files since they were written; also where the pool is as it was."""
+    await site.started(2)
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    for _ in range(2):
+        await site.ok("attach", targets=["1"])
+        assert site.balancer.reloads == 1
     await site.end()

@@ -95,6 +95,22 @@ async def test_where_nginx_cannot_be_watched_all_is_as_before_too(
     await asked.end()
 
 
+async def test_a_master_that_somebody_else_has_exchanged_is_known_before_nginx_is_told(
+    asked: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asked.started(2)
+    answered = asked.balancer.names.told
+    seen: list[object] = []
+
+    async def settle() -> None:
+        seen.append(asked.balancer.names.told)
+
+    monkeypatch.setattr(asked.balancer, "settle", settle)
+    await asked.ok("deploy", size="3")
+    assert seen[0] == answered
+    await asked.end()
+
+
 async def test_detached_is_said_when_what_nginx_had_sent_is_answered(asked: FakeSite) -> None:
     await asked.started(2)
     asked.process(2).works_on = ["POST /upload", ""]
