@@ -102,8 +102,16 @@ class Machine:
 
     def started_with(self, part: str, uid: int) -> list[Identity]:
         assert (part, uid) == (self.home.storage_mark, os.geteuid())
-        here = [each for each in self.storages if each.running and each.pid not in self.elsewhere]
-        return [each.identity for each in here if not each.is_hidden]
+        return [each.identity for each in self.storages if each.running and not each.is_hidden]
+
+    def working_folder(self, pid: int) -> Path:
+        """A home that was copied while it ran has another's processes with its own words."""
+        if pid not in self.elsewhere:
+            return self.home.path
+        other = Home(self.home.path.parent / "original")
+        other.settings_file.parent.mkdir(parents=True, exist_ok=True)
+        other.settings_file.touch()
+        return other.path
 
     def last_argument(self, pid: int) -> str:
         return next((storage.argument for storage in self.storages if storage.pid == pid), "")

@@ -237,7 +237,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         site = FakeSite(Home.at(tmp_path_factory.mktemp("s") / "home"), reservation.getsockname()[1])
         for module in (adoption, forks, reception, release, storage):
             monkeypatch.setattr(module, "Process", site.machine)
-        for name in ("started_with", "last_argument"):
+        for name in ("started_with", "last_argument", "working_folder"):
             monkeypatch.setattr(storage, name, getattr(site.machine, name))
         monkeypatch.setattr(Identity, "of", staticmethod(site.machine.identity))
         monkeypatch.setattr(Identity, "works_in", lambda identity, _: identity.pid not in site.machine.elsewhere)

@@ -220,6 +220,19 @@ async def test_one_that_was_starting_when_its_supervisor_died_is_ended_and_anoth
     await site.end()
 
 
+async def test_one_that_was_starting_then_is_ended_also_where_nobody_needs_it(site: FakeSite) -> None:
+    await site.started(1)
+    former = newest(site)
+    former.call.says(WorkerState.STARTING)
+    await site.supervisor_dies()
+    site.process(1).die("was killed by SIGKILL")
+    await adopt(site.supervisor)
+    await soon()
+    assert not former.running
+    assert newest(site) is former, "no other has started"
+    await site.end()
+
+
 async def test_servers_that_are_found_without_it_get_it_back(site: FakeSite) -> None:
     await site.started(1)
     await site.supervisor_dies()

@@ -102,7 +102,7 @@ def _living(supervisor: Supervisor, pid_file: Path) -> Identity | None:
 
 
 def _forget_the_dead(supervisor: Supervisor) -> None:
-    for pattern in ("zope*.pid", "zygote*.pid"):
+    for pattern in ("zope*.pid", "zygote*.pid", "storage.pid"):
         for path in supervisor.home.run.glob(pattern):
             if _living(supervisor, path) is None:
                 path.unlink(missing_ok=True)
