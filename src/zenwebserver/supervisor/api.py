@@ -132,15 +132,19 @@ class Api:
         return self._streamed(kind, until_hung_up)
 
     def _streamed(self, name: str, work: Callable[[Report], Coroutine[Any, Any, None]]) -> Response:
-        """The events of `work`, which goes on to its end though whoever asked may go away."""
+        """The events of `work`, which goes on though whoever asked goes away; what still waits is not done then."""
 
         async def lines() -> AsyncIterator[str]:
             # By now the head of the answer is on its way: whoever has seen none knows that nothing was begun.
             events: asyncio.Queue[Event | None] = asyncio.Queue()
             task = self._supervisor.tasks.do(name, work(Report(events.put_nowait)))
             task.add_done_callback(lambda _: events.put_nowait(None))  # even if it was cut off before its first step
-            while (event := await events.get()) is not None:
-                yield json.dumps(event) + "\n"
+            try:
+                while (event := await events.get()) is not None:
+                    yield json.dumps(event) + "\n"
+            finally:
+                if self._supervisor.changes.withdraw(task):
+                    logger.info("Withdrawn: %s; whoever asked for it went away while it waited", name)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
