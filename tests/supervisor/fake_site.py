@@ -23,7 +23,7 @@ from zenwebserver.supervisor import adoption
 from zenwebserver.supervisor import supervisor as supervisors
 from zenwebserver.supervisor.api import Api
 from zenwebserver.supervisor.line import reception
-from zenwebserver.supervisor.parts import release, storage
+from zenwebserver.supervisor.parts import forks, release, storage
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Event, Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -236,7 +236,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no test here loses power
     with free_base() as reservation:
         site = FakeSite(Home.at(tmp_path_factory.mktemp("s") / "home"), reservation.getsockname()[1])
-        for module in (adoption, reception, release, storage):
+        for module in (adoption, forks, reception, release, storage):
             monkeypatch.setattr(module, "Process", site.machine)
         for name in ("started_with", "last_argument"):
             monkeypatch.setattr(storage, name, getattr(site.machine, name))

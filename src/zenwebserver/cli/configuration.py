@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli.verbs import do, force_option, need_home, prepare, verb
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 from zenwebserver.home import Home
 

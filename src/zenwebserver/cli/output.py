@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zenwebserver.cli.condition import condition, words_of
-from zenwebserver.client import CutOff
+from zenwebserver.client.events import CutOff
 from zenwebserver.errors import Exit, ZenwebserverError, told
 
 WIDTH = 50

@@ -14,7 +14,8 @@ import click
 from zenwebserver import __version__
 from zenwebserver.__main__ import INTERRUPTED
 from zenwebserver.cli import output
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
+from zenwebserver.client.displaced import homelessness
 from zenwebserver.errors import Exit
 from zenwebserver.finding import find
 
@@ -96,7 +97,7 @@ def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
 
 def refuse_homeless(client: Client) -> None:
     """Raises ZenwebserverError where a supervisor runs whose home is gone: nothing can be asked of it."""
-    if error := client.homelessness():
+    if error := homelessness(client.home):
         raise error
 
 

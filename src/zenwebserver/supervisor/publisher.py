@@ -32,7 +32,9 @@ class Published:
         Raises ZenwebserverError; then it has the former ones, which the file names.
         """
         if not self._home.nginx_conf.exists():
-            return set()  # the first start writes it
+            if not self._balancer.serves:
+                return set()  # the first start writes it
+            await self._restore(settings, servers)
         if self._balancer.serves:
             await self._balancer.settle()
         nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
@@ -62,6 +64,12 @@ class Published:
             return False
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True
+
+    async def _restore(self, settings: Settings, servers: Sequence[config.PoolServer]) -> None:
+        """Somebody has removed nginx.conf while nginx runs: without it, nginx could not be told of anything."""
+        candidate = await verified(self._home, settings, servers)
+        files.replace(self._home.nginx_conf, candidate.nginx_conf)
+        self._balancer.knows_its_files = False
 
     async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
@@ -99,7 +107,7 @@ class Published:
         names.tell(servers)
         try:
             await names.taken_up()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if told is not None:
                 names.tell(told)
             if changed and former is not None:
@@ -117,7 +125,7 @@ class Published:
         try:
             if self._balancer.serves and (changed or not self._balancer.knows_its_files):
                 await self._balancer.reload()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if changed and former is not None:
                 files.replace(self._home.nginx_pool_conf, former)
             raise
