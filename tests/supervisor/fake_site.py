@@ -85,6 +85,7 @@ class FakeSite:
         self.home = home
         self.base = base
         self.machine = Machine(home)
+        self.moved_to: Path | None = None  # where its folder `etc` is now
         self.idle = 0  # how often the supervisor was told that something has ended, and nothing was left
         home.make_folders()
         home.nginx_template.write_text("# An admin's own, which is rendered in no time.\n")
@@ -100,7 +101,7 @@ class FakeSite:
         self.supervisor = Supervisor(self.home, self.tasks)
         self.supervisor.read_settings()
         self.supervisor.ended = self._ended
-        self.api = Api(self.supervisor, self._ended, self._upgrade, self._make_room)
+        self.api = Api(self.supervisor, self._ended, self._upgrade, self._make_room, lambda: self.moved_to)
         self.machine.answer = self.supervisor.reception.answer
 
     def set(self, **settings: object) -> None:

@@ -9,7 +9,7 @@ from zenwebserver.cli.condition import condition
 from zenwebserver.cli.verbs import cli, do, force_option, need_home, prepare, targets_argument, verb
 from zenwebserver.client.client import Client
 from zenwebserver.client.displaced import displacement, homelessness
-from zenwebserver.errors import Exit, UsageError
+from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, load, parse_targets
 
 
@@ -63,6 +63,8 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
         elif not client.home.exists():
             output.show_error(client.home.missing(client.whence))
+        else:
+            _say_what_cannot_be_read(client)
     elif error := displacement(state):
         output.show_error(error)
     if as_json:
@@ -81,6 +83,13 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             or (title == "Storage" and wanted.storage)
         ]
     return output.show_status(state, verbose=verbose, named=named)
+
+
+def _say_what_cannot_be_read(client: Client) -> None:
+    try:
+        _deployed(client)
+    except ZenwebserverError as error:
+        output.show_error(error)
 
 
 def _deployed(client: Client) -> Pool:

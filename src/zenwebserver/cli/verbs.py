@@ -19,6 +19,9 @@ from zenwebserver.client.displaced import homelessness
 from zenwebserver.errors import Exit
 from zenwebserver.finding import find
 
+INTERRUPTED_WORDS = (
+    "Interrupted: what had begun goes on, what still waited is not done. To see how it stands: zenwebserver status"
+)
 FOREGROUND = ("run", "debug")  # their work ends with the command
 
 
@@ -63,7 +66,7 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
                 sys.exit(function(Client(found.home, found.whence), verbose=verbose or bool(context.obj), **what))
             except KeyboardInterrupt:  # click would say that it was aborted, which is not so
                 if name not in FOREGROUND:
-                    output.err.print("Interrupted; what was begun goes on. To see how it stands: zenwebserver status")
+                    output.err.print(INTERRUPTED_WORDS)
                 sys.exit(INTERRUPTED)
 
         command.__doc__ = function.__doc__

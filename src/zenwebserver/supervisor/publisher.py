@@ -12,7 +12,9 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.nginx import binary, config
+from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.settings import Settings
+from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.published import AS_IT_IS, nginx_binary, verified, verify_pool
 
@@ -71,7 +73,7 @@ class Publisher:
 
     async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
-        capabilities = await binary.ask(nginx_binary(settings))
+        capabilities = await self._capabilities(settings)
         # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
         port = self._balancer.names.port() if capabilities.asks_for_servers else None
         named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
@@ -82,6 +84,18 @@ class Publisher:
             processors=os.cpu_count() or 1,
             name_port=port if named else None,
         )
+
+    async def _capabilities(self, settings: Settings) -> Capabilities:
+        """Of the nginx that the settings name; while that cannot be used, of the one that runs, which needs no other.
+
+        Raises ZenwebserverError.
+        """
+        try:
+            return await binary.ask(nginx_binary(settings))
+        except ZenwebserverError:
+            if (runs := nginx_processes.program(self._balancer.pid)) is None:
+                raise
+            return await binary.ask(runs)
 
     async def _answer(self, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None) -> None:
         """It asks once a second; whatever its configuration is by now, it need not read that."""
