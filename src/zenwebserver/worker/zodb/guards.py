@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import Any
 
 from .overrides import put_in_place
 
-IN_SERVERS = ("clashes", "several", "initializing")
+IN_SERVERS = ("clashes", "several")
+# Of Zope itself, which imports what looks at the environment, and settings, of zope.conf: not before that is read.
+WHEN_OPENED = ("initializing",)
 WITH_ZEO = ("oids", "asking", "behind")
 IN_STORAGE = ("mark",)
 
@@ -17,6 +20,16 @@ def guard_server() -> None:
     _guard(IN_SERVERS)
     if importlib.util.find_spec("ZEO"):
         _guard(WITH_ZEO)
+    from zope.event import subscribers
+
+    if _opened not in subscribers:
+        subscribers.append(_opened)
+
+
+def _opened(event: Any) -> None:
+    """Zope has opened the database, and stores nothing in it before it has told so (Zope2.App.startup)."""
+    if type(event).__name__ == "DatabaseOpened":
+        _guard(WHEN_OPENED)
 
 
 def guard_storage() -> None:
