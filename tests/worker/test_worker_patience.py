@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -102,6 +103,24 @@ def test_they_wait_no_longer_than_from_when_it_went_and_then_not_at_all(opened: 
     with opened.place.serving():
         until(database.storage.is_connected)
         opened.clients.wait()
+
+
+def test_they_wait_no_longer_either_where_nobody_has_told_that_it_went(opened: Opened) -> None:
+    with opened.place.serving() as (process, _):
+        database = opened.open()
+        opened.clients.wait()
+        goes_away(database, process)
+    client = next(iter(opened.clients))
+    client._away_since = None  # as where it goes in the moment in which it becomes known
+
+    def gives_up() -> None:
+        with contextlib.suppress(StorageAway):
+            client.wait()
+
+    waiter = threading.Thread(target=gives_up, daemon=True)
+    waiter.start()
+    waiter.join(LONG)
+    assert not waiter.is_alive()
 
 
 def test_what_is_inside_a_request_waits_as_long_and_what_is_cached_is_still_answered(opened: Opened) -> None:

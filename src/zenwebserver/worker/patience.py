@@ -71,8 +71,11 @@ class Client:
 
     def wait(self) -> None:
         """Until it is there. Raises StorageAway; at once where others have waited for an answer in vain."""
+        deadline = time.monotonic() + PATIENCE_SECONDS  # also where ZEO has not told that it went
         while not self.storage.is_connected():
             self.check()
+            if time.monotonic() > deadline:
+                raise self._is_away()
             time.sleep(LOOK_AGAIN_SECONDS)
         if self._unanswered is not None and not self._unanswered.done():
             raise self._is_away()
