@@ -14,6 +14,7 @@ from fakes import soon
 
 from zenwebserver.machine.identity import Identity
 from zenwebserver.supervisor.adoption import CALL_SECONDS, END_SECONDS, adopt, put_right
+from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.worker.messages import OrderName, ServerSpec, WorkerState, ZygoteSpec
 
@@ -416,6 +417,25 @@ async def test_a_stop_that_was_cut_off_while_nginx_finished_leaves_a_server_that
     assert not site.nginx_knows(2)
     await put_right(site.supervisor)
     assert site.nginx_knows(2)
+    await site.end()
+
+
+async def test_a_supervisor_that_was_killed_before_nginx_had_read_the_pools_file_is_made_up_for(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TLS a reload waits for up to 5 s for the one before it."""
+    await site.started(2)
+    workers = site.balancer.workers
+    await site.ok("detach", targets=["2"])
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    site.balancer.workers = workers
+    monkeypatch.setattr(nginx_processes, "all_began_before", lambda *_: True)
+    site.supervisor.membership.adopt()
+    assert site.supervisor.nginx_sends_to(site.server(2)) is None, "nobody knows"
+    await put_right(site.supervisor)
+    assert not site.nginx_knows(2)
+    assert site.supervisor.nginx_sends_to(site.server(2)) is False
     await site.end()
 
 

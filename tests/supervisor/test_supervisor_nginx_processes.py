@@ -105,6 +105,19 @@ def test_a_pid_file_is_believed_only_of_a_master_that_began_before_it_was_writte
     assert nginx_processes.named_master(home) is (master if believed else None)
 
 
+@pytest.mark.parametrize(
+    ("begun", "before"), [([], False), ([10.0], True), ([10.0, 98.0], True), ([10.0, 99.5], False), ([101.0], False)]
+)
+def test_what_was_written_after_all_workers_had_begun_they_have_not_read(
+    monkeypatch: pytest.MonkeyPatch, begun: list[float], before: bool
+) -> None:
+    master = master_of(HOME)
+    master.below = [Told(2 + number, "nginx: worker process", begun=each) for number, each in enumerate(begun)]
+    master.below.append(Told(9, "nginx: worker process is shutting down", begun=200.0))
+    runs(monkeypatch, master)
+    assert nginx_processes.all_began_before(1, 100.0) is before
+
+
 @pytest.mark.parametrize("text", ["", "nginx", "2\n", "-1\n"])
 def test_a_pid_file_that_names_none_names_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
     home = Home(tmp_path)

@@ -66,7 +66,7 @@ async def put_right(supervisor: Supervisor) -> None:
         except ZenwebserverError as error:
             logger.error("nginx was not told of the pool as it is: %s\n%s", error.message, error.detail)
         else:
-            logger.warning("nginx had another pool than is asked for, and was told")
+            logger.warning("nginx had, or may have had, another pool than is asked for, and was told")
 
 
 def _read_record(supervisor: Supervisor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 import psutil
@@ -43,11 +44,15 @@ class Membership:
         return outdated
 
     def adopt(self) -> None:
-        """nginx runs already, and was told by another supervisor: by its file, which names whom it knows."""
-        try:
+        """nginx runs already, and was told by another supervisor: by its file, which names whom it knows.
+
+        It is not known where that supervisor was killed before nginx had read the file.
+        """
+        self._told = None
+        if self._publisher.may_not_have_been_read():
+            return
+        with contextlib.suppress(OSError, ZenwebserverError):
             self._told = pool_file.addresses(files.read_text(self._home.nginx_pool_conf))
-        except (OSError, ZenwebserverError):
-            self._told = None
 
     def holds(self, servers: Sequence[PoolServer]) -> bool:
         """Whether nginx was last told of just these."""

@@ -53,6 +53,16 @@ class Publisher:
         if self._balancer.serves and self._balancer.names.port() is not None:
             self._balancer.names.tell(servers)
 
+    def may_not_have_been_read(self) -> bool:
+        """Whether the pool's file was written after nginx read it, where nginx does not ask: a reload was cut off."""
+        text, master = _text(self._home.nginx_pool_conf), self._balancer.pid
+        if text is None or master is None or config.resolver_of(text):
+            return False
+        try:
+            return nginx_processes.all_began_before(master, self._home.nginx_pool_conf.stat().st_mtime)
+        except OSError:
+            return False
+
     async def configure(self, settings: Settings, servers: Sequence[config.PoolServer]) -> bool:
         """Write nginx.conf anew, once nginx has verified it. Returns whether it changed. Raises ZenwebserverError."""
         candidate = await verified(self._home, settings, servers)

@@ -92,6 +92,15 @@ def workers(master: int, *, leaving: bool = False) -> set[psutil.Process]:
     return found
 
 
+def all_began_before(master: int, moment: float) -> bool:
+    """Whether its workers that accept began before `moment` (time.time()): they have read nothing of later."""
+    begun = []
+    for worker in workers(master):
+        with contextlib.suppress(psutil.Error):
+            begun.append(worker.create_time())
+    return bool(begun) and max(begun) + START_TIME_PRECISION < moment
+
+
 def orphans(home: Home) -> Iterator[psutil.Process]:
     """Workers whose master was killed; they work in the home's folder."""
     for process in psutil.process_iter():
