@@ -107,6 +107,16 @@ def test_an_included_file_and_a_composed_path_are_looked_at_too(home: Home, othe
     ]
 
 
+def test_a_path_of_the_home_that_goes_over_a_link_of_its_own_is_followed_too(home: Home, other: Home) -> None:
+    make(home)
+    (home.path / "data").symlink_to(other.var / "filestorage")
+    path = "$(ZENHOME)/data/Data.fs"
+    home.zope_conf.write_text(home.zope_conf.read_text().replace("$INSTANCE/var/filestorage/Data.fs", path))
+    line = line_of(home.zope_conf, path)
+    found = f"{home.path}/data/Data.fs leads into another home, {other.path}"
+    assert told(home) == [f"{home.zope_conf}, line {line}: {found}"]
+
+
 def test_a_link_in_the_home_is_followed(home: Home, other: Home) -> None:
     make(home)
     shutil.rmtree(home.var)
