@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from zenwebserver import left_behind
 from zenwebserver.cli.main import main
 from zenwebserver.client import client as clients
 from zenwebserver.client.client import Client
@@ -221,6 +222,18 @@ def test_a_supervisor_that_was_robbed_of_its_socket_is_given_the_time_to_make_it
     home.control_socket.unlink()
     assert Client(home).status() is None
     assert not Client(home).runs_something()
+
+
+def test_a_process_of_another_user_is_not_asked_how_a_home_is_that_it_says_to_have_moved(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Identity.of(os.getpid())
+    monkeypatch.setattr(left_behind, "supervisor_without_home", lambda _: own)
+    monkeypatch.setattr(left_behind, "moved_to", lambda _: home.path)
+    monkeypatch.setattr(Client, "_status", lambda _: {"change": ""})
+    assert Client(home).status_elsewhere() == {"change": ""}
+    monkeypatch.setattr(os, "geteuid", lambda: home.path.stat().st_uid + 1)
+    assert Client(home).status_elsewhere() is None
 
 
 @pytest.mark.real  # what it starts plays a supervisor

@@ -299,6 +299,19 @@ async def test_a_watcher_that_was_frozen_forgives_the_silence(site: FakeSite) ->
     await site.end()
 
 
+async def test_a_storage_that_was_frozen_too_has_the_time_to_report(site: FakeSite) -> None:
+    await watched(site)
+    storage = site.machine.storages[-1]
+    await asyncio.sleep(7.3)
+    storage.silent = True
+    await freeze(40)
+    await asyncio.sleep(REPORT_SECONDS)
+    storage.silent = False
+    await asyncio.sleep(60)
+    assert storage.signals == []
+    await site.end()
+
+
 async def test_one_that_is_stuck_is_noticed_all_the_same_some_time_after_a_freeze(site: FakeSite) -> None:
     await watched(site)
     process = site.process(2)
