@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,21 @@ def test_a_verb_for_servers_takes_no_other_target() -> None:
     with pytest.raises(UsageError):
         parse_targets(["storage"], THREE, allowed=("servers",))
     assert parse_targets([], THREE, allowed=("servers",)) == Targets(servers=(1, 2, 4), everything=True)
+
+
+def test_where_the_disk_is_full_the_record_before_is_put_back_from_what_was_kept_and_no_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, former, asked_for = tmp_path / "pool.json", Pool({1: True}), Pool({1: True, 2: True})
+    for each in (former, asked_for):
+        pool.save(record, each)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pool, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        pool.put_back(record, THREE)
+    assert pool.load(record) == asked_for
+    pool.put_back(record, former)
+    assert pool.load(record) == former

@@ -238,6 +238,12 @@ def test_an_nginx_that_cannot_ask_gets_the_servers_alone() -> None:
     assert addresses(text) == {"127.0.0.1:9081"}
 
 
+def test_of_a_file_without_the_pool_nobody_knows_where_nginx_sends() -> None:
+    assert addresses("") is None
+    assert addresses("# upstream zope {\n    server 127.0.0.1:9081 max_fails=0;\n") is None
+    assert addresses(render_pool([], settings_of(HOME), OLD)) == frozenset()
+
+
 def test_a_pool_that_is_too_large_or_elsewhere_cannot_be_asked_for() -> None:
     pool = [PoolServer(number, "127.0.0.1", 9080 + number) for number in range(1, 101)]
     assert can_be_named(pool)

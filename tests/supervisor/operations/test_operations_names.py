@@ -12,6 +12,7 @@ from fake_nginx import NAME_PORT
 from fake_site import FakeSite
 
 from zenwebserver.supervisor.adoption import adopt
+from zenwebserver.supervisor.line.worker import IDLE_SECONDS
 
 RESOLVER = f"resolver 127.0.0.1:{NAME_PORT} "
 
@@ -124,6 +125,20 @@ async def test_detached_is_said_when_what_nginx_had_sent_is_answered(asked: Fake
     await detach
     assert 50 <= now() - begun < 53
     assert (detach.done, detach.notes) == ("Detached", [])
+    await asked.end()
+
+
+async def test_what_was_on_its_way_to_a_thread_when_it_was_looked_first_is_waited_for_too(asked: FakeSite) -> None:
+    await asked.started(2)
+    process = asked.process(2)
+    process.works_on = [""]
+    detach = asked.do("detach", targets=["2"])
+    await asyncio.sleep(1.0 + 1.5 * IDLE_SECONDS)  # nginx has taken it up after a second, and a look was had
+    process.works_on = ["POST /upload"]
+    await asyncio.sleep(5)
+    assert not detach.ended
+    process.works_on = [""]
+    assert (await detach).done == "Detached"
     await asked.end()
 
 
