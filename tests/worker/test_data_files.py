@@ -10,6 +10,8 @@ from storage_place import Place
 from ZEO.ClientStorage import ClientStorage
 from ZODB.blob import Blob
 
+from zenwebserver.worker import data_files
+from zenwebserver.worker.data_files import DataFile
 from zenwebserver.worker.messages import WorkerState
 
 RECORD = "storage.opened"
@@ -103,6 +105,13 @@ def test_blobs_of_a_storage_without_a_record_stay_too(place: Place) -> None:
     shutil.rmtree(place.blobs)
     with place.serving():
         commit(place, blob=True)
+
+
+def test_a_path_at_which_a_storage_makes_no_file_is_not_missed(tmp_path: Path) -> None:
+    """There are other storages than ZODB's own, which mean something else by `path`."""
+    conf, files = str(tmp_path / "storage.conf"), [DataFile(str(tmp_path / "name" / "of something"))]
+    data_files.note_opened(conf, files)
+    data_files.refuse_missing(conf, files)
 
 
 def test_a_record_that_cannot_be_written_keeps_nobody_from_serving(place: Place) -> None:

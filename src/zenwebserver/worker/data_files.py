@@ -58,9 +58,9 @@ def refuse_missing(conf: str, files: list[DataFile]) -> None:
 
 
 def note_opened(conf: str, files: list[DataFile]) -> None:
-    """From now on they are expected to be there. What cannot be written is a warning: the files are open already."""
+    """From now on what is there is expected to be. What cannot be written is a warning: the files are open already."""
     opened = _read(conf)
-    names = sorted({_name(conf, file) for file in files})
+    names = sorted({_name(conf, file) for file in files if _is_there(file.path)})
     if set(names) == opened:
         return
     new = _record(conf) + "_tmp"
