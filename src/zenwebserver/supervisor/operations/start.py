@@ -43,10 +43,11 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         if failures and not any(server.wanted for server in supervisor.servers.values()):
             raise failures[0]
     except Exception as error:
-        started = supervisor.storage.wanted and not storage_ran
+        started = supervisor.storage.wanted
         await stop_unused_storage(supervisor, ran=storage_ran)
+        stopped = started and not supervisor.storage.wanted
         if isinstance(error, ZenwebserverError) and not serving(supervisor):
-            say_what_stands(error, f"No server runs{'; storage was stopped again' * started}.")
+            say_what_stands(error, f"No server runs{'; storage was stopped again' * stopped}.")
         raise
     try:
         if wanted.loadbalancer:
