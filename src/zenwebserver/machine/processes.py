@@ -149,14 +149,6 @@ def wait_without_threads() -> None:
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-async def end_group(process: asyncio.subprocess.Process) -> None:
-    """Kill what was started with `process_group=0`, and all that it has started: one that lives on keeps our pipe open,
-    and asyncio waits for that too."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
 async def reap_orphans(look_again: float = LOOK_AGAIN_SECONDS) -> None:
     """What the processes of a site leave behind becomes our child (see `become_subreaper`), and a zombie when it ends.
 

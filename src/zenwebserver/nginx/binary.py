@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import platform
 import re
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
-from zenwebserver.machine.processes import end_group
+from zenwebserver.machine.programs import said
 
 OLDEST = (1, 22, 0)
 CHOOSE_ANOTHER = (
@@ -123,7 +122,7 @@ async def ask(binary: Path) -> Capabilities:
         capabilities = parse(text)
     except ValueError:
         message = f"This is not nginx: {binary}"
-        raise ZenwebserverError(message, hint=CHOOSE_ANOTHER, detail=text.strip()) from None
+        raise ZenwebserverError(message, hint=CHOOSE_ANOTHER, detail=text) from None
     if capabilities.version < OLDEST:
         found, oldest = (".".join(map(str, version)) for version in (capabilities.version, OLDEST))
         raise ZenwebserverError(
@@ -147,14 +146,10 @@ def _not_executable(binary: Path) -> ZenwebserverError:
 
 async def _version_text(binary: Path) -> str:
     try:
-        process = await asyncio.create_subprocess_exec(
-            binary,
-            "-V",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            process_group=0,
-        )
+        return (await said([binary, "-V"], ANSWER_SECONDS)).words
+    except TimeoutError:  # an OSError, too
+        message = f"The nginx program did not tell its version within {ANSWER_SECONDS} s: {binary}"
+        raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
     except FileNotFoundError:
         message = f"The nginx program, or the loader that it needs, does not exist: {binary}"
         raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
@@ -164,12 +159,3 @@ async def _version_text(binary: Path) -> str:
         message = f"The nginx program cannot be run: {binary}: {error.strerror}"
         scarce = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # not the program's fault
         raise ZenwebserverError(message, hint=REPEAT if scarce else CHOOSE_ANOTHER) from error
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
-    except TimeoutError:
-        message = f"The nginx program did not tell its version within {ANSWER_SECONDS} s: {binary}"
-        raise ZenwebserverError(message, hint=CHOOSE_ANOTHER) from None
-    finally:
-        if process.returncode is None:
-            await end_group(process)
-    return output.decode(errors="replace")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.machine.processes import end_group
+from zenwebserver.machine.programs import said
 
 VERIFY_SECONDS = 60.0
 
@@ -31,35 +30,22 @@ async def verify(binary: Path, home: Home, conf: Path, *, in_child: Callable[[],
     nginx binds the ports to verify them; `in_child` gives its process the right to, where it needs one.
     """
     made_pid_file = not home.nginx_pid.exists()
-    process = await asyncio.create_subprocess_exec(
-        *verify_arguments(binary, home, conf),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=home.path,
-        process_group=0,
-        preexec_fn=in_child,
-    )
     try:
-        async with asyncio.timeout(VERIFY_SECONDS):
-            output, _ = await process.communicate()
+        answer = await said(verify_arguments(binary, home, conf), VERIFY_SECONDS, folder=home.path, in_child=in_child)
     except TimeoutError:
         raise ZenwebserverError(f"nginx did not verify {conf} within {VERIFY_SECONDS:g} s") from None
     finally:
-        if process.returncode is None:
-            await end_group(process)
         if made_pid_file and _is_empty(home.nginx_pid):  # else it is that of an nginx that has started meanwhile
             home.nginx_pid.unlink(missing_ok=True)
-    if process.returncode != 0:
-        words = output.decode(errors="replace").strip()
+    if answer.code != 0:
         hint = "Nothing was changed."
-        if "(13: Permission denied)" in words and "bind()" in words:
+        if "(13: Permission denied)" in answer.words and "bind()" in answer.words:
             hint = (
                 "A port below 1024 needs the right to bind it: start as root (all the same, everything runs as the "
                 "owner of the home), "
                 "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=80. Nothing was changed."
             )
-        raise ZenwebserverError("nginx rejects the configuration", hint=hint, detail=words)
+        raise ZenwebserverError("nginx rejects the configuration", hint=hint, detail=answer.words)
 
 
 def _is_empty(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files, privileges
 from zenwebserver.machine.files import make_folder
-from zenwebserver.machine.processes import end_group
+from zenwebserver.machine.programs import said
 from zenwebserver.nginx import binary, certificates, config, control
 from zenwebserver.settings import Settings, load
 from zenwebserver.site import zope_conf, zope_ini
@@ -142,31 +141,19 @@ async def verify_site(home: Home, settings: Settings) -> None:
     )
     with candidates.folder_beside(home) as folder:
         files.replace(folder / "zope.conf", text, mode=0o600)
-        process = await asyncio.create_subprocess_exec(
-            *launch.check_arguments(settings, folder / "zope.conf"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=launch.environment(home),
-            process_group=0,
-        )
+        arguments = launch.check_arguments(settings, folder / "zope.conf")
         try:
-            async with asyncio.timeout(VERIFY_SITE_SECONDS):
-                _, words = await process.communicate()
+            answer = await said(arguments, VERIFY_SITE_SECONDS, errors_alone=True, env=launch.environment(home))
         except TimeoutError:
             raise ZenwebserverError(
                 f"Zope did not read {home.zope_conf} within {VERIFY_SITE_SECONDS:g} s",
                 hint="Nothing was changed. What it imports (%import) may wait for something.",
             ) from None
-        finally:
-            if process.returncode is None:
-                await end_group(process)
-    if process.returncode != 0:
-        said = words.decode(errors="replace").strip()
+    if answer.code != 0:
         raise ZenwebserverError(
             f"Zope does not take {home.zope_conf}",
             hint="Nothing was changed.",
-            detail=candidates.in_words_of_zope_conf(said, folder / "zope.conf", text, home.zope_conf),
+            detail=candidates.in_words_of_zope_conf(answer.words, folder / "zope.conf", text, home.zope_conf),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
-from zenwebserver.machine.processes import end_group
+from zenwebserver.machine.programs import said
 from zenwebserver.supervisor.line import launch
 
 ANSWER_SECONDS = 60.0  # for a loaded machine; it takes a fraction of a second
@@ -34,25 +33,13 @@ async def check(home: Home, python: Path, *, storage: bool = False) -> None:
 
 async def _ask(home: Home, python: Path, modules: Sequence[str]) -> str:
     """What it says. Raises ZenwebserverError where it cannot be run."""
+    arguments = launch.present_arguments(str(python), modules)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *launch.present_arguments(str(python), modules),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=launch.environment(home),
-            process_group=0,
-        )
+        return (await said(arguments, ANSWER_SECONDS, env=launch.environment(home))).words
+    except TimeoutError:  # an OSError, too
+        raise _refused(home, f"says nothing for {ANSWER_SECONDS:g} s: {python}", "") from None
     except OSError as error:
         raise _refused(home, _why_not(python, error), "") from error
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), ANSWER_SECONDS)
-    except TimeoutError:
-        raise _refused(home, f"says nothing for {ANSWER_SECONDS:g} s: {python}", "") from None
-    finally:
-        if process.returncode is None:
-            await end_group(process)
-    return output.decode(errors="replace").strip()
 
 
 def _why_not(python: Path, error: OSError) -> str:
