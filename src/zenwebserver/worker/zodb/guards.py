@@ -9,7 +9,7 @@ from .overrides import put_in_place
 
 IN_SERVERS = ("clashes", "several")
 WITH_ZEO = ("oids", "asking", "behind")
-IN_STORAGE = ("mark",)
+IN_STORAGE = ("mark", "order")
 
 
 def guard_server() -> None:
