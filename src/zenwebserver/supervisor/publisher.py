@@ -29,11 +29,11 @@ class Published:
 
         Raises ZenwebserverError; then it has the former ones, which the file names.
         """
-        if not self._home.nginx_conf.exists():
-            return set()  # the first start writes it
+        nginx_conf = self._nginx_conf()
         if self._balancer.serves:
             await self._balancer.settle()
-        nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+        elif nginx_conf is None:
+            return set()  # the first start writes it
         pool_conf = await self._pool_conf(settings, servers, nginx_conf)
         former = _text(self._home.nginx_pool_conf)
         resolver = config.resolver_of(pool_conf)
@@ -61,12 +61,24 @@ class Published:
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True
 
-    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
+    def _nginx_conf(self) -> str | None:
+        """None where it was not made yet, or somebody removed it."""
+        try:
+            return self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
+        except FileNotFoundError:
+            return None
+
+    async def _pool_conf(
+        self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str | None
+    ) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
         capabilities = await binary.ask(nginx_binary(settings))
         # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
         port = self._balancer.names.port() if capabilities.asks_for_servers else None
-        named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
+        text = nginx_conf or ""
+        # One that is gone, or without the pool, says nothing of what the nginx that runs has read.
+        says_nothing = str(self._home.nginx_pool_conf) not in text
+        named = config.can_be_named(servers) and (says_nothing or config.POOL_AT_START in text)
         return config.render_pool(
             servers,
             settings,
