@@ -68,9 +68,7 @@ class Published:
         except FileNotFoundError:
             return None
 
-    async def _pool_conf(
-        self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str | None
-    ) -> str:
+    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str | None) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
         capabilities = await binary.ask(nginx_binary(settings))
         # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
