@@ -76,7 +76,7 @@ def _read_record(supervisor: Supervisor) -> bool:
     except ZenwebserverError as error:
         logger.error("%s", error.message)
         return False
-    return True
+    return supervisor.home.pool_record.exists()
 
 
 def _what_serves(supervisor: Supervisor) -> Pool:
