@@ -19,7 +19,8 @@ Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
     "__main__": {"cli"},
-    "cli": {"__main__", "client", "errors", "finding", "home", "machine", "pool", "takeover", "package"},
+    "cli": {"__main__", "client", "errors", "finding", "home", "machine", "nginx", "pool", "settings", "takeover"}
+    | {"package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "finding": {"errors", "home", "takeover"},

@@ -16,9 +16,11 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from zenwebserver import client as clients
 from zenwebserver.cli.main import main
-from zenwebserver.client import Client, CutOff, start_supervisor
+from zenwebserver.client import client as clients
+from zenwebserver.client.client import Client
+from zenwebserver.client.events import CutOff
+from zenwebserver.client.start import start_supervisor
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity

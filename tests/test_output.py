@@ -39,7 +39,7 @@ def test_a_full_output_is_told_without_a_traceback(words: str) -> None:
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-2:] == [
         "zenwebserver: The output cannot be written: No space left on device",
-        "What was begun goes on. To see how it stands: zenwebserver status",
+        "What it had begun, if anything, goes on. To see how it stands: zenwebserver status",
     ]
     assert "Traceback" not in ran.stderr
 

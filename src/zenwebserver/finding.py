@@ -25,7 +25,7 @@ class Found:
 def find(environment: Mapping[str, str], command: Path) -> Found:
     """The home that is meant where `command` is called, as it was called: $ZENHOME/bin/zenwebserver may be a link.
 
-    Raises UsageError where such a link and ZENHOME name two homes, ZenwebserverError where no home can be.
+    Raises UsageError where such a link and ZENHOME name two homes, or where no home can be.
     """
     named = environment.get("ZENHOME")
     own = _home_of(command)

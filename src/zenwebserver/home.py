@@ -28,22 +28,22 @@ class Home:
 
     @classmethod
     def at(cls, path: Path) -> Home:
-        """The home at `path`. Raises ZenwebserverError where its sockets would have no room, or no folder can be."""
+        """The home at `path`. Raises UsageError where none can be there."""
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow a linked home
         if len(os.fsencode(absolute)) > LONGEST_HOME:
-            raise ZenwebserverError(
+            raise UsageError(
                 f"The home's path is too long for Unix sockets: {absolute}",
                 hint=f"Set ZENHOME to a path of at most {LONGEST_HOME} bytes.",
             )
         if character := IMPOSSIBLE.search(str(absolute)):
             shown = os.fsencode(absolute).decode(errors="replace")
-            raise ZenwebserverError(
+            raise UsageError(
                 f"The home's path holds {character[0]!r}, which nginx, Zope or PasteDeploy would take for "
                 f"something else: {shown}",
                 hint="Move the home, or set another ZENHOME.",
             )
         if (found := _first_that_exists(absolute)) and not os.path.isdir(found):  # noqa: PTH112 - never raises
-            raise ZenwebserverError(
+            raise UsageError(
                 f"The home cannot be at {absolute}: {found} is no folder",
                 hint="Set ZENHOME to a folder, or to a path where one can be made.",
             )

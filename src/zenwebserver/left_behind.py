@@ -16,8 +16,8 @@ from zenwebserver.nginx import pool_file
 
 
 def parts(home: Home) -> dict[str, Any]:
-    """As `status` says it: from pid files whose processes live. Raises ZenwebserverError."""
-    deployed = pool.load(home.pool_record)
+    """As `status` says it: from pid files whose processes live; no servers where the record cannot be read."""
+    deployed = _deployed(home)
     servers: list[dict[str, Any]] = [
         {
             "number": number,
@@ -34,6 +34,9 @@ def parts(home: Home) -> dict[str, Any]:
         addresses = server["ports"]
         server["nginx_sends"] = bool(told.intersection(addresses)) if told is not None and addresses else None
     return {
+        "home": str(home.path),
+        "running": bool(balancer["pid"]) and any(server["pid"] for server in servers),
+        "change": "",
         "loadbalancer": {"pid": balancer["pid"], "ports": balancer["ports"], "reason": ""},
         "storage": {
             "pid": _storage_pid(home),
@@ -43,6 +46,13 @@ def parts(home: Home) -> dict[str, Any]:
         },
         "servers": servers,
     }
+
+
+def _deployed(home: Home) -> pool.Pool:
+    try:
+        return pool.load(home.pool_record)
+    except ZenwebserverError:  # whoever needs it says what is wrong
+        return pool.Pool()
 
 
 def _told(home: Home) -> frozenset[str] | None:

@@ -75,6 +75,8 @@ def parse(text: str) -> Pool:
         content = json.loads(text, object_pairs_hook=_each_key_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON: line {error.lineno} column {error.colno}") from None
     servers = content.get("servers") if isinstance(content, dict) else None
     if not isinstance(servers, dict):
         raise ValueError('it holds no "servers" by their numbers')  # noqa: TRY004 - a wrong text is a wrong value

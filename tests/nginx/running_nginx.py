@@ -80,20 +80,23 @@ class Balancer:
         self.home = home
         self.port = settings.http_port
         self.ssl_port = settings.ssl_port
+        self._ports = [self.port, *([self.ssl_port] if settings.use_ssl else [])]
         command = [binary, "-p", f"{home.path}/", "-c", home.nginx_conf, "-g", "daemon off;"]
         with (home.nginx_log / "output").open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
     def wait_until_it_listens(self, host: str) -> None:
+        """At each port: it opens one after the other."""
         until = time.monotonic() + 30
-        while time.monotonic() < until:
+        waiting = list(self._ports)
+        while waiting:
+            assert time.monotonic() < until, "nginx does not listen"
             assert self._process.poll() is None, (self.home.nginx_log / "output").read_text()
             try:
-                socket.create_connection((host, self.port), timeout=5).close()
-                return
+                socket.create_connection((host, waiting[0]), timeout=5).close()
+                waiting.pop(0)
             except ConnectionRefusedError:
                 time.sleep(0.01)
-        raise AssertionError("nginx does not listen")
 
     def stop(self) -> None:
         self._process.terminate()

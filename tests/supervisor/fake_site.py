@@ -23,7 +23,7 @@ from zenwebserver.supervisor import adoption
 from zenwebserver.supervisor import supervisor as supervisors
 from zenwebserver.supervisor.api import Api
 from zenwebserver.supervisor.line import reception
-from zenwebserver.supervisor.parts import release, storage
+from zenwebserver.supervisor.parts import forks, release, storage
 from zenwebserver.supervisor.parts.server import Server
 from zenwebserver.supervisor.report import Event, Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -85,6 +85,7 @@ class FakeSite:
         self.home = home
         self.base = base
         self.machine = Machine(home)
+        self.moved_to: Path | None = None  # where its folder `etc` is now
         self.idle = 0  # how often the supervisor was told that something has ended, and nothing was left
         home.make_folders()
         home.nginx_template.write_text("# An admin's own, which is rendered in no time.\n")
@@ -100,7 +101,7 @@ class FakeSite:
         self.supervisor = Supervisor(self.home, self.tasks)
         self.supervisor.read_settings()
         self.supervisor.ended = self._ended
-        self.api = Api(self.supervisor, self._ended, self._upgrade, self._make_room)
+        self.api = Api(self.supervisor, self._ended, self._upgrade, self._make_room, lambda: self.moved_to)
         self.machine.answer = self.supervisor.reception.answer
 
     def set(self, **settings: object) -> None:
@@ -235,7 +236,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no test here loses power
     with free_base() as reservation:
         site = FakeSite(Home.at(tmp_path_factory.mktemp("s") / "home"), reservation.getsockname()[1])
-        for module in (adoption, reception, release, storage):
+        for module in (adoption, forks, reception, release, storage):
             monkeypatch.setattr(module, "Process", site.machine)
         for name in ("started_with", "last_argument"):
             monkeypatch.setattr(storage, name, getattr(site.machine, name))

@@ -193,6 +193,27 @@ async def test_a_client_that_goes_away_does_not_stop_the_change(site: FakeSite) 
     await site.end()
 
 
+async def test_one_that_waits_is_not_done_when_its_client_has_gone_away(site: FakeSite) -> None:
+    site.machine.boots = lambda server: server.boots(10.0)
+    start = post(site, "/operations/start")
+    await soon()
+    stop = post(site, "/operations/stop")
+    upgrade = post(site, "/upgrade", b"{}")
+    run = post(site, "/sessions/run")
+    await soon()
+    for waits in (stop, upgrade, run):
+        assert waits.events == [{"note": "Waiting for: start"}]
+        waits.goes_away()
+        await waits.answered()
+    await start.answered()
+    await asyncio.sleep(60)
+    assert start.last["exit"] == 0
+    assert site.supervisor.changes.idle
+    assert site.balancer.serves
+    assert all(site.server(number).serves for number in (1, 2))
+    await site.end()
+
+
 async def test_who_must_wait_is_told_for_what(site: FakeSite) -> None:
     site.machine.boots = lambda server: server.boots(10.0)
     first = post(site, "/operations/deploy", b'{"size": "3"}')

@@ -533,7 +533,7 @@ async def test_where_the_home_was_moved_away_no_successor_is_started(home: Home,
         moved = home.path.rename(home.path.with_name(home.path.name + "m"))
         command = asyncio.create_task(ask(moved / home.control_socket.relative_to(home.path), "POST", "/upgrade", "{}"))
         last = await last_event(await command)
-        assert "is gone" in last["error"]
+        assert f"was moved to {moved} while it ran" in last["error"]
         assert it._at_work
         assert not home.path.exists()
         assert (successor.ended, successor.left) == (False, False)

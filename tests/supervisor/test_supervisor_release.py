@@ -20,11 +20,11 @@ from zenwebserver.settings import parse
 from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.parts import forks as forks_module
 from zenwebserver.supervisor.parts import release as release_module
+from zenwebserver.supervisor.parts.forks import CALL_SECONDS, FORK_SECONDS
 from zenwebserver.supervisor.parts.release import (
-    CALL_SECONDS,
     END_SECONDS,
-    FORK_SECONDS,
     MAY_BECOME,
     Release,
     ReleaseState,
@@ -102,7 +102,8 @@ class Stage:
         self.servers: list[FakeProcess] = []
         self.ordinary: list[ServerSpec] = []
         self.next: Callable[[FakeZygote], None] = lambda zygote: zygote.loads()
-        monkeypatch.setattr(release_module, "Process", self)
+        for module in (release_module, forks_module):
+            monkeypatch.setattr(module, "Process", self)
         self.release = Release("1", self.home, self.reception, self.tasks)
 
     def spawn(self, arguments: Sequence[str], *, log: Path, folder: Path, environment: Any) -> FakeProcess:
@@ -539,7 +540,7 @@ async def test_one_that_ended_before_it_was_known_is_told(stage: Stage, monkeypa
         def __init__(self, _: Identity) -> None:
             raise ProcessLookupError
 
-    monkeypatch.setattr(release_module, "Process", Gone)
+    monkeypatch.setattr(forks_module, "Process", Gone)
     with pytest.raises(StartError, match=r"^ended at once after the fork$"):
         await stage.launch()
     await end(stage)
@@ -557,7 +558,7 @@ async def test_answers_that_nobody_waits_for_do_no_harm(stage: Stage) -> None:
     stage.zygote.fork = answers_twice
     worker = await stage.launch()
     assert worker.process is stage.servers[0]
-    assert stage.release._forks == {}
+    assert stage.release._forks._asked == {}
     await end(stage)
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from harness import Site
 
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.settings import Settings, parse

@@ -38,6 +38,7 @@ def test_a_busy_port_of_a_server_keeps_that_server_alone_from_starting(site: Sit
         assert "Server 2 did not come up" in failed.err
         assert f"127.0.0.1:{site.server_port(2)} is taken by" in failed.err
         assert f"(pid {os.getpid()})" in failed.err
+        assert "End what has it; or set another serverBasePort" in failed.err
         assert site.get("/").status == 200
         status = site.run("status", "-v").out
         assert "Server 2 status".ljust(50) + "[DOWN]" in status

@@ -110,7 +110,7 @@ class TestMistakes:
 @pytest.mark.usefixtures("put_back")
 def test_verify_changes_nothing(home: Site) -> None:
     before = snapshot(home)
-    assert home.ok("verify").out.endswith("All is well\n")
+    assert home.ok("verify").out.endswith("Settings and configurations are well\n")
     assert snapshot(home) == before
     add(settings(home), "error_log_level info")
     before = snapshot(home)

@@ -44,7 +44,7 @@ def test_a_path_that_is_too_long_is_said_plainly(site: Site) -> None:
     site.environment["ZENHOME"] = long
     for command in ("init", "start", "status"):
         ran = site.run(command)
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (2, "")
         assert f"The home's path is too long for Unix sockets: {long}" in ran.err
         assert "Set ZENHOME to a path of at most" in ran.err
     assert not Path(long).exists()
@@ -52,10 +52,11 @@ def test_a_path_that_is_too_long_is_said_plainly(site: Site) -> None:
 
 def test_a_home_that_may_not_be_made_is_said_plainly(site: Site) -> None:
     a_file = site.home / "etc" / "zope.conf"
-    for place, words in ((a_file / "home", f"{a_file} is no folder"), ("/proc/home", "The supervisor cannot start")):
+    cases = ((a_file / "home", 2, f"{a_file} is no folder"), ("/proc/home", 1, "The supervisor cannot start"))
+    for place, code, words in cases:
         site.environment["ZENHOME"] = str(place)
         ran = site.run("init")
-        assert ran.code == 1
+        assert ran.code == code
         assert words in ran.err
         assert "Traceback" not in ran.err
 
@@ -97,7 +98,13 @@ def test_a_wrong_setting_makes_no_home(make_site: Callable[..., Site]) -> None:
         ran = site.run("init", f"--set={assignment}")
         assert (ran.code, ran.out) == (2, "")
         assert assignment.partition("=")[0] in ran.err
-        assert not (site.home / "etc" / "zenwebserver.conf").exists()
+        assert not site.home.exists()
+    ran = site.run("init", "--set=httpPort=9083")
+    assert ran.err == (
+        "zenwebserver: --set: httpPort 9083 (--set) is the port of server 3: serverBasePort 9080 (default) and "
+        "maxServers 30 (default) give the servers the ports 9081 to 9110\nNothing was done: no home was made.\n"
+    )
+    assert not site.home.exists()
     site.init()
 
 
@@ -176,6 +183,8 @@ def test_a_home_is_found_behind_a_link(site: Site) -> None:
         site.environment["ZENHOME"] = str(link)
         site.ok("start")
         assert site.get("/").status == 200
+        site.environment["ZENHOME"] = str(site.home)
+        assert "older" not in site.ok("verify").out, "it is the same home, by another name"
         site.ok("stop")
     finally:
         link.unlink()

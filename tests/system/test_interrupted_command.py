@@ -47,6 +47,24 @@ def test_a_restart_whose_command_was_interrupted_is_finished_and_the_next_change
     assert stored(site) == dict.fromkeys(load.outcome.stored, 1)
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_ends_while_it_waits_is_not_done(site: Site, product: Product, end: signal.Signals) -> None:
+    with product.waits() as gate:
+        restart = site.popen("restart", "servers", stdout=subprocess.DEVNULL)
+        wait_until(lambda: "Begin: restart" in site.log(), "it has begun")
+        stop = site.popen("stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert stop.stdout
+        assert "Waiting for: restart" in stop.stdout.readline()
+        stop.send_signal(end)
+        words = stop.communicate(timeout=COMMAND_SECONDS)[1]
+        assert end is signal.SIGKILL or "what still waited is not done" in words
+        wait_until(lambda: "Withdrawn: stop" in site.log(), "the supervisor has noticed")
+        gate.unlink()
+        assert restart.wait(COMMAND_SECONDS) == 0
+    assert site.ok("status", "-v").out.count("[UP]") == 4
+    assert "Begin: stop" not in site.log()
+
+
 def test_reading_commands_do_not_wait_for_a_change(site: Site, product: Product) -> None:
     with product.waits() as gate:
         restart = site.popen("restart", stdout=subprocess.DEVNULL)

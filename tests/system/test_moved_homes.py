@@ -185,7 +185,11 @@ def test_a_home_that_is_moved_away_while_it_runs_is_told_of_at_both_places(runni
             ran = site.run("status")
             assert ran.out == f"program running; pid={nginx}\n"
             assert f"This home was moved here from {former} while it ran" in ran.err
-            assert site.run("start").code == 1
+            refused = site.run("start")
+            assert refused.code == 1
+            assert f"which was moved to {moved} while it ran" in refused.err
+            assert "To go on there: zenwebserver stop, then zenwebserver start" in refused.err
+            assert json.loads(site.run("status", "--json").out)["storage"]["needed"]
             os.kill(site.pid("zope1"), signal.SIGKILL)
             os.kill(nginx, signal.SIGKILL)
             wait_until(lambda: "Load balancer did not come back" in site.log(), "nginx was to come back")

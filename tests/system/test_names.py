@@ -52,6 +52,9 @@ def test_no_change_of_the_pool_reloads_nginx_or_needs_a_configuration_that_is_ri
     before = nginx(shared)
     broken = shared.home / "etc" / "nginx-custom-http-broken.conf"
     broken.write_text("frobnicate on;\n")
+    settings = shared.home / "etc" / "zenwebserver.conf"
+    good = settings.read_text()
+    settings.write_text(good + "nginx /usr/sbin/no-nginx\n")  # of an upgrade of the system that is half done
     try:
         with Load(shared.port, clients=6, pause=0.005) as load:
             load.wait_for(50)
@@ -62,6 +65,7 @@ def test_no_change_of_the_pool_reloads_nginx_or_needs_a_configuration_that_is_ri
             load.wait_for(50)
     finally:
         broken.unlink()
+        settings.write_text(good)
     assert visited(shared) == {shared.pid("zope1"), shared.pid("zope2")}
     assert load.outcome.failures == []
     assert nginx(shared) == before

@@ -179,6 +179,12 @@ def test_where_nothing_was_ever_started_it_says_so_and_starts_nothing(site: Site
     ran = site.run("status", "-v")
     assert (ran.code, ran.out) == (1, f"{down('Load balancer')}\n")
     assert site.processes() == []
+    record = site.home / "etc" / "zope" / "pool.json"
+    record.write_text("{")
+    ran = site.run("status")
+    assert (ran.code, ran.out) == (1, "not running\n")
+    assert f"{record}: it is no JSON: line 1 column 2" in ran.err
+    assert json.loads(site.run("status", "--json").out)["running"] is False
 
 
 def test_where_all_is_stopped_each_part_says_so(site: Site) -> None:

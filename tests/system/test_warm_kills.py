@@ -21,7 +21,8 @@ from losses import CONNECTION_CUT, IN_THE_SERVER, REFUSED, Loss, beyond
 from seen import stored
 from warm import all_up, status, write_code, zygotes
 
-from zenwebserver.client import Client, CutOff
+from zenwebserver.client.client import Client
+from zenwebserver.client.events import CutOff
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from transaction.interfaces import TransientError
 from zeo_storage import Storage, Visitor
 from ZODB import DB
 from ZODB.blob import Blob
+from ZODB.Connection import TransactionMetaData
+from ZODB.utils import z64
 
 from zenwebserver.worker.zodb import asking
 from zenwebserver.worker.zodb.asking import OutcomeUnknown
@@ -86,6 +90,29 @@ def test_a_commit_that_is_not_stored_may_be_repeated(
     assert writer.root["map"]["value"] == 1
     change(writer.root)
     writer.commit()
+
+
+def test_whoever_waits_for_the_end_of_a_commit_hears_of_one_that_is_stored(storage: Storage) -> None:
+    """ZODB invalidates the objects in this server's other connections then."""
+    client, transaction = storage.client(), TransactionMetaData()
+    client.tpc_begin(transaction)
+    client.store(client.new_oid(), z64, b"data", "", transaction)
+    client.tpc_vote(transaction)
+    storage.dies_at_the_next_commit("after")
+    heard: list[bytes] = []
+    with storage.starts_again_when_it_died():
+        tid = client.tpc_finish(transaction, heard.append)
+    assert heard == [tid]
+
+
+def test_a_storage_whose_clock_is_an_hour_ahead_is_believed(
+    storage: Storage, database: DB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Visitor(database)
+    change_alone(writer.root)
+    behind = SimpleNamespace(**{**vars(time), "time": lambda: time.time() - 3600})
+    monkeypatch.setattr(asking, "time", behind)
+    commit_while_storage_dies(storage, writer, "after")
 
 
 def test_what_another_has_stored_just_so_meanwhile_is_not_taken_for_it(

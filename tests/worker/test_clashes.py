@@ -10,7 +10,7 @@ from BTrees.OOBTree import OOBTree
 from OFS.SimpleItem import SimpleItem
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
-from zeo_storage import Visitor
+from zeo_storage import Storage, Visitor
 from ZODB import DB
 
 
@@ -19,14 +19,18 @@ def guarded(guard: Callable[..., None]) -> None:
     guard("clashes")
 
 
-@pytest.fixture
-def database() -> Iterator[DB]:
-    database = DB(None)
+def fill(database: DB) -> None:
     visitor = Visitor(database)
     visitor.root["tree"] = OOBTree({str(number): number for number in range(200)})
     visitor.root["map"] = PersistentMapping()
     visitor.commit()
     visitor.close()
+
+
+@pytest.fixture
+def database() -> Iterator[DB]:
+    database = DB(None)
+    fill(database)
     yield database
     database.close()
 
@@ -100,6 +104,17 @@ def test_the_connection_starts_afresh_when_it_is_next_opened(database: DB, visit
     again = Visitor(database)
     assert again.connection is connection
     assert again.root["tree"] is not tree
+
+
+def test_the_other_ids_that_were_fetched_with_that_one_are_not_used(storage: Storage) -> None:
+    database = storage.database()
+    fill(database)
+    client = database.storage
+    fetched = set(client._oids)
+    assert fetched
+    with pytest.raises(TransientError):
+        clash(Visitor(database))
+    assert client.new_oid() not in fetched
 
 
 def test_an_object_that_is_stored_in_a_wrapper_is_no_clash(visitor: Visitor) -> None:

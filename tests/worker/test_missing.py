@@ -68,9 +68,12 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 def test_a_site_whose_classes_are_here_is_well(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
     connection = opened(a="folder", a__b="folder", a__acl="folder")
-    for site_root in ("", "/a", "/a/b", "/not/made/yet", "/a/c", "/getPhysicalPath/x"):
+    for site_root in ("", "/a", "/a/b", "a/b/"):
         check(connection, site_root)
     assert caplog.records == []
+    for site_root in ("/not/made/yet", "/a/c", "/getPhysicalPath/x"):
+        check(connection, site_root)
+        assert caplog.messages[-1].startswith(f"There is no {site_root} in the database")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ RESOLVED, SAME = Sent(OLD, None, new=False), Sent(b"same", b"s", new=False)
         ([CHANGED], {OLD: {5: b"o"}}, None),  # it had that data before
         ([CHANGED], {OLD: {5: b"-", 11: b"o", 12: b"another's"}}, 11),
         ([CHANGED], {OLD: {5: b"-", 12: b"another's"}}, None),
+        ([CHANGED], {OLD: {5: b"-", 11: b"o", 12: b"-", 13: b"o"}}, 11),  # another has made it so once more
         ([CHANGED], {OLD: {11: b"o"}}, 11),  # what was before it is packed
         ([CREATED, RESOLVED], {NEW: {11: b"n"}, OLD: {5: b"-", 11: b"-o", 12: b"-oo"}}, 11),
         ([CREATED, RESOLVED], {NEW: {11: b"n"}, OLD: {5: b"-"}}, None),

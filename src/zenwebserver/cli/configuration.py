@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from zenwebserver.cli.verbs import do, force_option, need_home, prepare, verb
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import Exit, UsageError, ZenwebserverError
+from zenwebserver.home import Home
 
 
 @verb("init")
@@ -29,9 +30,19 @@ def init(client: Client, *, verbose: bool, assignments: tuple[str, ...], quiet: 
         if not equals:
             raise UsageError(f"Not KEY=VALUE: {assignment}")
         values[key.strip()] = value.strip()
-    if not client.home.exists() and not force:
-        client.home.refuse_strangers()
+    if not client.home.exists():
+        if not force:
+            client.home.refuse_strangers()
+        refuse_wrong(values, client.home)
     return do(client, "init", verbose=verbose, values=values)
+
+
+def refuse_wrong(values: dict[str, str], home: Home) -> None:
+    """Before a supervisor makes folders for a home that is not to be. Raises UsageError."""
+    from zenwebserver import settings  # what only `init` needs would make every other command slower
+    from zenwebserver.nginx import config
+
+    settings.first_text(values, home.path, config.variables(config.shipped_template()))
 
 
 @verb("configure")

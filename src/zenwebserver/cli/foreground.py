@@ -17,7 +17,7 @@ from typing import Any
 
 from zenwebserver.cli import output
 from zenwebserver.cli.verbs import force_option, prepare, verb
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import Exit
 from zenwebserver.machine import ports
 

@@ -7,8 +7,9 @@ import click
 from zenwebserver.cli import output
 from zenwebserver.cli.condition import condition
 from zenwebserver.cli.verbs import cli, do, force_option, need_home, prepare, targets_argument, verb
-from zenwebserver.client import Client
-from zenwebserver.errors import Exit, UsageError
+from zenwebserver.client.client import Client
+from zenwebserver.client.displaced import displacement, homelessness
+from zenwebserver.errors import Exit, UsageError, ZenwebserverError
 from zenwebserver.pool import Pool, load, parse_targets
 
 
@@ -54,7 +55,7 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
     state = client.status()
     if state is None:
         state = client.status_elsewhere() or client.left_behind()
-        if error := client.homelessness():
+        if error := homelessness(client.home):
             output.show_error(error)
         elif client.is_supervised():
             output.show_error(client.silence())
@@ -62,7 +63,9 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             output.err.print("The supervisor is not running; to take over what runs: zenwebserver start")
         elif not client.home.exists():
             output.show_error(client.home.missing(client.whence))
-    elif error := client.displacement(state):
+        else:
+            _say_what_cannot_be_read(client)
+    elif error := displacement(state):
         output.show_error(error)
     if as_json:
         output.show_json(state)
@@ -80,6 +83,13 @@ def status(client: Client, *, verbose: bool, targets: tuple[str, ...], as_json: 
             or (title == "Storage" and wanted.storage)
         ]
     return output.show_status(state, verbose=verbose, named=named)
+
+
+def _say_what_cannot_be_read(client: Client) -> None:
+    try:
+        _deployed(client)
+    except ZenwebserverError as error:
+        output.show_error(error)
 
 
 def _deployed(client: Client) -> Pool:

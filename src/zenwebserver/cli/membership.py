@@ -8,7 +8,7 @@ import click
 
 from zenwebserver.cli import output
 from zenwebserver.cli.verbs import do, force_option, need_home, prepare, targets_argument, verb
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import Exit
 
 

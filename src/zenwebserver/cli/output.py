@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zenwebserver.cli.condition import condition, words_of
-from zenwebserver.client import CutOff
+from zenwebserver.client.events import CutOff
 from zenwebserver.errors import Exit, ZenwebserverError, told
 
 WIDTH = 50
@@ -45,7 +45,7 @@ def lost(error: OSError) -> ZenwebserverError | None:
         return None
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - its descriptor takes that one's place
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    hint = "What was begun goes on. To see how it stands: zenwebserver status"
+    hint = "What it had begun, if anything, goes on. To see how it stands: zenwebserver status"
     return ZenwebserverError(f"The output cannot be written: {told(error)}", hint=hint)
 
 

@@ -12,7 +12,7 @@ import click
 from zenwebserver import takeover
 from zenwebserver.cli import output
 from zenwebserver.cli.verbs import do, verb
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
 from zenwebserver.errors import Exit, ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.takeover import Kind, Product

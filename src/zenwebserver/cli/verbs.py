@@ -14,10 +14,14 @@ import click
 from zenwebserver import __version__
 from zenwebserver.__main__ import INTERRUPTED
 from zenwebserver.cli import output
-from zenwebserver.client import Client
+from zenwebserver.client.client import Client
+from zenwebserver.client.displaced import homelessness
 from zenwebserver.errors import Exit
 from zenwebserver.finding import find
 
+INTERRUPTED_WORDS = (
+    "Interrupted: what had begun goes on, what still waited is not done. To see how it stands: zenwebserver status"
+)
 FOREGROUND = ("run", "debug")  # their work ends with the command
 
 
@@ -62,7 +66,7 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Exit]], click.Co
                 sys.exit(function(Client(found.home, found.whence), verbose=verbose or bool(context.obj), **what))
             except KeyboardInterrupt:  # click would say that it was aborted, which is not so
                 if name not in FOREGROUND:
-                    output.err.print("Interrupted; what was begun goes on. To see how it stands: zenwebserver status")
+                    output.err.print(INTERRUPTED_WORDS)
                 sys.exit(INTERRUPTED)
 
         command.__doc__ = function.__doc__
@@ -93,7 +97,7 @@ def do(client: Client, name: str, *, verbose: bool, **what: Any) -> Exit:
 
 def refuse_homeless(client: Client) -> None:
     """Raises ZenwebserverError where a supervisor runs whose home is gone: nothing can be asked of it."""
-    if error := client.homelessness():
+    if error := homelessness(client.home):
         raise error
 
 

@@ -10,12 +10,16 @@ import psutil
 from zenwebserver.errors import ZenwebserverError
 
 
+class CannotBind(ZenwebserverError):
+    """The port is taken, or privileged: another one would do."""
+
+
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet; `*` is every IPv4 and IPv6 address. Raises ZenwebserverError."""
+    """A bound socket that does not listen yet; `*` is every IPv4 and IPv6 address. Raises CannotBind."""
     try:
         return _bind(host, port)
     except OSError as error:
-        raise ZenwebserverError(*_why(host, port, error)) from error
+        raise CannotBind(_why(host, port, error)) from error
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -33,13 +37,13 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _why(host: str, port: int, error: OSError) -> tuple[str]:
+def _why(host: str, port: int, error: OSError) -> str:
     where = f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
-        return (f"Port {where} is taken by {holder(port) or 'another process'}",)
+        return f"Port {where} is taken by {holder(port) or 'another process'}"
     if error.errno == errno.EACCES:
-        return (f"Port {where} is privileged: only root may bind ports below 1024",)
-    return (f"Port {where} cannot be bound: {error.strerror}",)
+        return f"Port {where} is privileged: only root may bind ports below 1024"
+    return f"Port {where} cannot be bound: {error.strerror}"
 
 
 def listened(pid: int) -> list[str]:

@@ -14,7 +14,9 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.machine.processes import end_group
 
 OLDEST = (1, 22, 0)
-CHOOSE_ANOTHER = "Set the key `nginx` in etc/zenwebserver.conf to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
+CHOOSE_ANOTHER = (
+    "Set the key `nginx` in etc/zenwebserver.conf of the home to an nginx 1.22 or later, e.g. /usr/sbin/nginx."
+)
 REPEAT = "Nothing was done. Processes, memory or descriptors are used up: repeat it when there are some."
 ANSWER_SECONDS = 20  # for a loaded machine; it takes milliseconds
 

@@ -3,6 +3,7 @@
 Pure: reading the file is the only I/O. Nothing here asks whether a path exists or a port is free.
 """
 
+from zenwebserver.settings.beginning import first_text
 from zenwebserver.settings.mistake import SettingsError
 from zenwebserver.settings.model import Settings
 from zenwebserver.settings.reading import load, parse
@@ -12,6 +13,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "commented_defaults",
+    "first_text",
     "load",
     "parse",
     "reference",

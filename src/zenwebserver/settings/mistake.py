@@ -19,6 +19,7 @@ class SettingsError(ZenwebserverError):
         super().__init__(f"{place}: {wrong}", hint=hint, detail=detail)
         self.source = source
         self.line = line
+        self.wrong = wrong
 
 
 def quoted(text: str) -> str:

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -52,7 +53,8 @@ OPERATIONS: dict[str, Operation] = {
 class Api:
     """`ended` is called after each change, with the supervisor perhaps idle; `upgrade` puts a new one in its place.
 
-    `make_room` ends it, for a command of an earlier version that starts the next one itself.
+    `make_room` ends it, for a command of an earlier version that starts the next one itself. `etc` is where the
+    home's folder of that name is now; None where it was removed.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Api:
         ended: Callable[[], None],
         upgrade: Callable[[Report, str], Awaitable[str]],
         make_room: Callable[[], None],
+        etc: Callable[[], Path | None],
     ) -> None:
         self._supervisor = supervisor
         self._ended = ended
         self._upgrade = upgrade
         self._make_room = make_room
+        self._etc = etc
         self.app = Starlette(
             routes=[
                 Route("/status", self._status, methods=["GET"]),
@@ -118,7 +122,7 @@ class Api:
 
         async def until_hung_up(report: Report) -> None:
             async def held() -> str:
-                refuse_homeless(self._supervisor.home)
+                refuse_homeless(self._supervisor.home, self._etc())
                 async with session(self._supervisor, report, kind):
                     while (await request.receive())["type"] != "http.disconnect":
                         pass
@@ -132,15 +136,19 @@ class Api:
         return self._streamed(kind, until_hung_up)
 
     def _streamed(self, name: str, work: Callable[[Report], Coroutine[Any, Any, None]]) -> Response:
-        """The events of `work`, which goes on to its end though whoever asked may go away."""
+        """The events of `work`, which goes on though whoever asked goes away; what still waits is not done then."""
 
         async def lines() -> AsyncIterator[str]:
             # By now the head of the answer is on its way: whoever has seen none knows that nothing was begun.
             events: asyncio.Queue[Event | None] = asyncio.Queue()
             task = self._supervisor.tasks.do(name, work(Report(events.put_nowait)))
             task.add_done_callback(lambda _: events.put_nowait(None))  # even if it was cut off before its first step
-            while (event := await events.get()) is not None:
-                yield json.dumps(event) + "\n"
+            try:
+                while (event := await events.get()) is not None:
+                    yield json.dumps(event) + "\n"
+            finally:
+                if self._supervisor.changes.withdraw(task):
+                    logger.info("Withdrawn: %s; whoever asked for it went away while it waited", name)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
@@ -165,7 +173,7 @@ class Api:
         changes = self._supervisor.changes
         async with changes.make(words, report.waits) as change:
             if name != "stop":
-                refuse_homeless(self._supervisor.home)
+                refuse_homeless(self._supervisor.home, self._etc())
             logger.info("Begin: %s %s", name, what)
             try:
                 return await operation(self._supervisor, report, **what)
@@ -183,13 +191,20 @@ def refuse_unknown(name: str, operation: Operation, what: dict[str, Any]) -> Non
         raise cannot(f"wants to know for {name}: {', '.join(missing)}")
 
 
-def refuse_homeless(home: Home) -> None:
-    """The supervisor made `etc` when it began. Raises ZenwebserverError where the home has gone since then."""
-    if not home.etc.is_dir():
-        raise ZenwebserverError(
-            f"The supervisor, pid {os.getpid()}, is that of {home.path}, which is gone",
-            hint=f"Nothing was done. Put the home back; or, to stop all that runs: kill {os.getpid()}",
-        )
+def refuse_homeless(home: Home, etc: Path | None) -> None:
+    """The supervisor made `etc` when it began, and locked it. Raises ZenwebserverError where it is elsewhere since.
+
+    `etc` is where it is now; None where it was removed.
+    """
+    if home.etc.is_dir():
+        return
+    gone, there = "is gone", f"Put the home back; or, to stop all that runs: kill {os.getpid()}"
+    if etc:
+        gone = f"was moved to {etc.parent} while it ran"
+        there = "To go on there: zenwebserver stop, then zenwebserver start. Or put the home back."
+    raise ZenwebserverError(
+        f"The supervisor, pid {os.getpid()}, is that of {home.path}, which {gone}", hint=f"Nothing was done. {there}"
+    )
 
 
 def cannot(why: str) -> UsageError:

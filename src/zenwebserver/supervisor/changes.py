@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 class NotBegun(asyncio.CancelledError):
@@ -24,6 +25,7 @@ class Changes:
         self._lock = asyncio.Lock()
         self.holder: Change | None = None
         self._begun = 0  # changes that hold the lock, wait for it, or have given it up and go on
+        self._waiting: set[asyncio.Task[Any]] = set()  # those of changes of which nothing was done yet
         self._closed = False
 
     @property
@@ -57,6 +59,10 @@ class Changes:
         """Another supervisor changes from now on: here, whoever waits or comes later does not begin."""
         self._closed = True
 
+    def withdraw(self, task: asyncio.Task[Any]) -> bool:
+        """End `task` where all that it did is wait for its turn. Returns False where it has begun, and goes on."""
+        return task in self._waiting and task.cancel()
+
     def finish(self) -> None:
         """What was to be changed is changed: the rest of the work changes nothing, and keeps nobody from changing."""
         self._give_up()
@@ -73,12 +79,17 @@ class Changes:
             await self._take(change)
 
     async def _begin(self, change: Change) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._waiting.add(task)
         try:
             await self._take(change)
         except asyncio.CancelledError:
             if self._closed:
                 raise NotBegun from None
             raise
+        finally:
+            self._waiting.discard(task)
         if self._closed:
             self._give_up()
             raise NotBegun

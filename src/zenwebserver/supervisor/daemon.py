@@ -105,7 +105,7 @@ class Daemon:
         self._tasks = Tasks()
         self._supervisor = Supervisor(self._home, self._tasks)
         self._supervisor.ended = self._end_if_idle
-        self._api = Api(self._supervisor, self._end_if_idle, self._succeed, self._make_room)
+        self._api = Api(self._supervisor, self._end_if_idle, self._succeed, self._make_room, lambda: self._lock.place)
         self._whereabouts = Whereabouts(self._supervisor, self._lock, self._control, lost=self.ended.set)
 
     async def begin(self) -> None:

@@ -14,6 +14,8 @@ from zenwebserver.nginx.config import PoolServer
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.publisher import Published
 
+NOTHING = "Nothing was"
+
 
 class NotPublished(ZenwebserverError):
     """nginx was not told of the pool: it sends visitors where it did before, and its files are as they were."""
@@ -32,7 +34,8 @@ class Membership:
         try:
             outdated = await self._published.put_pool(settings, servers)
         except ZenwebserverError as error:
-            raise NotPublished(error.message, hint=error.hint, detail=error.detail) from error
+            stands = "" if error.hint.startswith(NOTHING) else f"{NOTHING} changed. "
+            raise NotPublished(error.message, hint=f"{stands}{error.hint}".strip(), detail=error.detail) from error
         except OSError as error:
             hint = "Nothing was changed. Mend that, and repeat the command."
             raise NotPublished(f"nginx could not be told of the pool: {told(error)}", hint=hint) from error

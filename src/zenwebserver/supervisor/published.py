@@ -72,19 +72,28 @@ async def verified(home: Home, settings: Settings, servers: Sequence[config.Pool
 
 def former_place(home: Home) -> Path | None:
     """Where the home was, or is a copy from, by the nginx.conf that was made there; None where it was here already."""
-    try:
-        text = home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
-    except OSError:
-        return None
-    place = config.made_for(text)
+    place = _made_for(home)
     try:
         return None if place is None or place == home.path or place.samefile(home.path) else place
     except OSError:  # it is gone
         return place
 
 
+def _made_for(home: Home) -> Path | None:
+    try:
+        return config.made_for(home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS))
+    except OSError:
+        return None
+
+
 async def is_current(home: Home, settings: Settings) -> bool:
-    """Whether etc/nginx.conf is what `configure` would write now. Raises ZenwebserverError."""
+    """Whether etc/nginx.conf is what `configure` would write now. Raises ZenwebserverError.
+
+    One home may be called by several paths, over links; it is made for one of them.
+    """
+    place = _made_for(home)
+    if place and place != home.path and not former_place(home):
+        home, settings = Home(place), read_settings(Home(place))
     return files.holds(home.nginx_conf, await _rendered(home, settings, home.nginx_pool_conf))
 
 

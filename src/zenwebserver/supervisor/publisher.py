@@ -12,7 +12,9 @@ from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.nginx import binary, config
+from zenwebserver.nginx.binary import Capabilities
 from zenwebserver.settings import Settings
+from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.loadbalancer import LoadBalancer
 from zenwebserver.supervisor.published import AS_IT_IS, nginx_binary, verified, verify_pool
 
@@ -29,11 +31,13 @@ class Published:
 
         Raises ZenwebserverError; then it has the former ones, which the file names.
         """
-        nginx_conf = self._nginx_conf()
+        if not self._home.nginx_conf.exists():
+            if not self._balancer.serves:
+                return set()  # the first start writes it
+            await self._restore(settings, servers)
         if self._balancer.serves:
             await self._balancer.settle()
-        elif nginx_conf is None:
-            return set()  # the first start writes it
+        nginx_conf = self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
         pool_conf = await self._pool_conf(settings, servers, nginx_conf)
         former = _text(self._home.nginx_pool_conf)
         resolver = config.resolver_of(pool_conf)
@@ -61,22 +65,20 @@ class Published:
         files.replace(self._home.nginx_conf, candidate.nginx_conf, keep_previous=True)
         return True
 
-    def _nginx_conf(self) -> str | None:
-        """None where it was not made yet, or somebody removed it."""
-        try:
-            return self._home.nginx_conf.read_text(encoding="utf-8", errors=AS_IT_IS)
-        except FileNotFoundError:
-            return None
+    async def _restore(self, settings: Settings, servers: Sequence[config.PoolServer]) -> None:
+        """Somebody has removed nginx.conf while nginx runs: without it, nginx could not be told of anything."""
+        candidate = await verified(self._home, settings, servers)
+        files.replace(self._home.nginx_conf, candidate.nginx_conf)
+        self._balancer.knows_its_files = False
 
-    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str | None) -> str:
+    async def _pool_conf(self, settings: Settings, servers: Sequence[config.PoolServer], nginx_conf: str) -> str:
         """The pool's file, for an nginx that asks for its servers wherever it can."""
-        capabilities = await binary.ask(nginx_binary(settings))
+        capabilities = await self._capabilities(settings)
         # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
         port = self._balancer.names.port() if capabilities.asks_for_servers else None
-        text = nginx_conf or ""
-        # One that is gone, or without the pool, says nothing of what the nginx that runs has read.
-        says_nothing = str(self._home.nginx_pool_conf) not in text
-        named = config.can_be_named(servers) and (says_nothing or config.POOL_AT_START in text)
+        # One without the pool, which somebody has emptied, says nothing of what the nginx that runs has read.
+        says_nothing = str(self._home.nginx_pool_conf) not in nginx_conf
+        named = config.can_be_named(servers) and (says_nothing or config.POOL_AT_START in nginx_conf)
         return config.render_pool(
             servers,
             settings,
@@ -84,6 +86,18 @@ class Published:
             processors=os.cpu_count() or 1,
             name_port=port if named else None,
         )
+
+    async def _capabilities(self, settings: Settings) -> Capabilities:
+        """Of the nginx that the settings name; while that cannot be used, of the one that runs, which needs no other.
+
+        Raises ZenwebserverError.
+        """
+        try:
+            return await binary.ask(nginx_binary(settings))
+        except ZenwebserverError:
+            if (runs := nginx_processes.program(self._balancer.pid)) is None:
+                raise
+            return await binary.ask(runs)
 
     async def _answer(self, servers: Sequence[config.PoolServer], pool_conf: str, former: str | None) -> None:
         """It asks once a second; whatever its configuration is by now, it need not read that."""
@@ -95,7 +109,7 @@ class Published:
         names.tell(servers)
         try:
             await names.taken_up()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if told is not None:
                 names.tell(told)
             if changed and former is not None:
@@ -113,7 +127,7 @@ class Published:
         try:
             if self._balancer.serves and (changed or not self._balancer.knows_its_files):
                 await self._balancer.reload()
-        except ZenwebserverError:
+        except (ZenwebserverError, OSError):
             if changed and former is not None:
                 files.replace(self._home.nginx_pool_conf, former)
             raise

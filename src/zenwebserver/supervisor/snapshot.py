@@ -50,7 +50,7 @@ def _needs_storage(supervisor: Supervisor) -> bool:
     try:
         return bool(zope_conf.read(supervisor.home.zope_conf).shared_storages)
     except (ZenwebserverError, OSError):
-        return False  # whoever starts it says what is wrong
+        return supervisor.storage.wanted  # whoever starts it next says what is wrong
 
 
 def _server(server: Server) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from zenwebserver.supervisor.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# Looks. A command holds the lock for a moment too, to see whether a supervisor does (client.py).
+# Looks. A command holds the lock for a moment too, to see whether a supervisor does (client/client.py).
 SURE_OF_ANOTHER = 2
 
 

@@ -31,6 +31,11 @@ def check(connection: Any, site_root: str) -> None:
             f"{sys.executable} has not the classes of objects that every visitor needs: {_told(broken)}. "
             "Does the setting `python` name the environment in which the site is installed?"
         )
+    root = f"/{site_root.strip('/')}"
+    if root not in on_the_way:
+        logger.warning(
+            "There is no %s in the database, the setting `siteRoot`: visitors get 404 until it is made", root
+        )
     for path, each in _below(on_the_way):
         if _is_broken(each):
             logger.warning("The class of an object cannot be imported: %s", _told({path: each}))

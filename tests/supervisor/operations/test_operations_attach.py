@@ -179,3 +179,31 @@ async def test_where_nginx_cannot_be_told_for_want_of_disk_the_record_says_what_
     assert list(site.supervisor.pool.attached) == before
     assert site.nginx_knows(2) == (2 in before)
     await site.end()
+
+
+async def test_where_nginx_cannot_be_reloaded_for_want_of_disk_its_file_is_as_it_was(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.started(2)
+    text = site.home.nginx_pool_conf.read_text()
+
+    async def full() -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.balancer, "reload", full)
+        assert "No space left" in (await site.do("detach", targets=["2"])).error
+    assert attached(site) == [1, 2]
+    assert site.home.nginx_pool_conf.read_text() == text, "whoever starts nginx now has it as the record has"
+    await site.end()
+
+
+@pytest.mark.parametrize("removed", [["nginx_conf"], ["nginx_conf", "nginx_pool_conf"]])
+async def test_nginx_is_told_though_somebody_has_removed_its_files(site: FakeSite, removed: list[str]) -> None:
+    await site.started(2)
+    for each in removed:
+        getattr(site.home, each).unlink()
+    assert (await site.ok("detach", targets=["2"])).done == "Detached"
+    assert not site.nginx_knows(2)
+    assert site.home.nginx_conf.exists()
+    await site.end()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 
 import pytest
 from fake_nginx import NAME_PORT
@@ -71,6 +73,25 @@ async def test_where_nginx_does_not_ask_the_record_the_file_and_what_it_is_answe
     assert asked.home.nginx_pool_conf.read_text() == text
     assert asked.balancer.names.told == told
     assert asked.nginx_knows(2)
+    await asked.end()
+
+
+async def test_where_nginx_cannot_be_watched_all_is_as_before_too(
+    asked: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a free descriptor nobody sees what it has asked for."""
+    await asked.started(2)
+    text, told = asked.home.nginx_pool_conf.read_text(), asked.balancer.names.told
+
+    async def blind() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asked.balancer.names, "taken_up", blind)
+    detach = await asked.do("detach", targets=["2"])
+    assert detach.error == "nginx could not be told of the pool: Too many open files"
+    assert attached(asked) == [1, 2]
+    assert asked.home.nginx_pool_conf.read_text() == text
+    assert asked.balancer.names.told == told
     await asked.end()
 
 

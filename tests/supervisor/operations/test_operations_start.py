@@ -70,6 +70,10 @@ async def test_where_the_home_was_moved_away_no_other_is_made_in_its_place_and_w
     asked = await site.do(name)
     assert asked.exit == 1
     assert f"that of {site.home.path}, which is gone" in asked.events[-1]["error"]
+    site.moved_to = moved / "etc"
+    asked = await site.do(name)
+    assert f"that of {site.home.path}, which was moved to {moved} while it ran" in asked.events[-1]["error"]
+    assert "zenwebserver stop, then zenwebserver start" in asked.events[-1]["hint"]
     assert not site.home.path.exists()
     assert all(site.server(number).serves for number in (1, 2))
     moved.rename(site.home.path)

@@ -20,7 +20,9 @@ async def attach(supervisor: Supervisor, report: Report, *, targets: Sequence[st
         if supervisor.pool.servers[number]:
             report.note(f"Server {number} is attached already")
     wanted = supervisor.pool.with_attached(numbers, True)
-    with report.step(f"Attaching {names(numbers)}"), _recorded(supervisor, wanted):
+    changing = [number for number in numbers if not supervisor.pool.servers[number]]
+    step = report.step(f"Attaching {names(changing)}") if changing else contextlib.nullcontext()
+    with step, _recorded(supervisor, wanted):
         await supervisor.publish()
     return _closing(supervisor, "Attached")
 

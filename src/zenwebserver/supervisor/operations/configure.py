@@ -42,7 +42,7 @@ async def verify(supervisor: Supervisor, report: Report) -> str:
         await note_outdated(supervisor.home, settings, report)
         with report.step("Verifying etc/nginx.conf"):
             await published.verify_in_place(supervisor.home, settings)
-    return "All is well"
+    return "Settings and configurations are well"
 
 
 async def reload(supervisor: Supervisor, report: Report) -> str:

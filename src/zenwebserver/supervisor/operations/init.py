@@ -10,7 +10,6 @@ from zenwebserver.errors import UsageError, ZenwebserverError
 from zenwebserver.home import Home
 from zenwebserver.machine import files
 from zenwebserver.nginx import config
-from zenwebserver.settings import SettingsError
 from zenwebserver.site.create import create
 from zenwebserver.supervisor.report import Report
 from zenwebserver.supervisor.supervisor import Supervisor
@@ -47,11 +46,7 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
 
 def make_home(home: Home, report: Report, values: Mapping[str, str]) -> None:
     """The site, then nginx's template, and the settings last: a home is one when it has settings."""
-    text = with_values(settings.commented_defaults(), values)
-    try:
-        settings.parse(text, home.path, config.variables(config.shipped_template()), source=str(home.settings_file))
-    except SettingsError as error:
-        raise UsageError(error.message, hint=error.hint, detail=error.detail) from error
+    text = settings.first_text(values, home.path, config.variables(config.shipped_template()))
     with report.step(f"Creating {home.path}"):
         home.make_folders()
         credentials = create(home)

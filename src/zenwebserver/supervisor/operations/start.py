@@ -42,8 +42,11 @@ async def start(supervisor: Supervisor, report: Report, *, targets: Sequence[str
         failures = await start_servers(supervisor, report, servers, quiet=ran and wanted.everything)
         if failures and not any(server.wanted for server in supervisor.servers.values()):
             raise failures[0]
-    except Exception:
+    except Exception as error:
+        started = supervisor.storage.wanted and not storage_ran
         await stop_unused_storage(supervisor, ran=storage_ran)
+        if isinstance(error, ZenwebserverError) and not serving(supervisor):
+            say_what_stands(error, f"No server runs{'; storage was stopped again' * started}.")
         raise
     try:
         if wanted.loadbalancer:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from zenwebserver import pool
 from zenwebserver.errors import ZenwebserverError, told
 from zenwebserver.home import Home
+from zenwebserver.machine.ports import CannotBind
 from zenwebserver.pool import DEFAULT_SIZE, Pool, Targets, parse_targets
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor import published
@@ -262,8 +263,14 @@ async def remove_surplus(supervisor: Supervisor, report: Report) -> None:
 
 
 def did_not_come_up(supervisor: Supervisor, server: Server, error: ZenwebserverError | OSError) -> ZenwebserverError:
+    hint = f"Its log: {supervisor.home.server_log(server.name)}"
+    if isinstance(error, CannotBind):
+        hint = (
+            f"End what has it; or set another serverBasePort in {supervisor.home.settings_file}, "
+            "then: zenwebserver stop, zenwebserver start"
+        )
     return ZenwebserverError(
         f"{server.title} did not come up: {told(error)}",
-        hint=getattr(error, "hint", "") or f"Its log: {supervisor.home.server_log(server.name)}",
+        hint=getattr(error, "hint", "") or hint,
         detail=getattr(error, "detail", ""),
     )

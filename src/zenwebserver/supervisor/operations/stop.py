@@ -21,6 +21,7 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
     servers = {number: supervisor.server(number) for number in wanted.servers}
     if wanted.everything:
         servers = dict(supervisor.servers)
+    nothing = wanted.everything and supervisor.balancer.rests and supervisor.storage.rests
     running = [server for server in servers.values() if not server.rests or server.leaving]
     for server in servers.values():
         if server not in running and not wanted.everything:
@@ -32,7 +33,7 @@ async def stop(supervisor: Supervisor, report: Report, *, targets: Sequence[str]
     if wanted.storage:
         await stop_part(supervisor.storage, report, named=not wanted.everything)
         await supervisor.storage.end_strangers()
-    return "Stopped"
+    return "It is stopped already" if nothing and not running else "Stopped"
 
 
 async def stop_servers(supervisor: Supervisor, report: Report, servers: Sequence[Server]) -> None:

@@ -15,7 +15,7 @@ class Listener:
         self._socket: socket.socket | None = None
 
     def bound(self) -> socket.socket:
-        """Raises ZenwebserverError where the port is taken."""
+        """Raises CannotBind."""
         if self._socket is None:
             self._socket = bind(*self.address)
         return self._socket

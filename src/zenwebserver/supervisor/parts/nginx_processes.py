@@ -56,6 +56,14 @@ def is_master(process: psutil.Process, home: Home) -> bool:
     return not home.is_other_than(working_folder(process.pid))
 
 
+def program(pid: int | None) -> Path | None:
+    """What a master runs, whatever the settings name by now; None where there is none, or it was removed."""
+    try:
+        return Path(f"/proc/{pid}/exe").resolve(strict=True) if pid else None
+    except OSError:
+        return None
+
+
 def named_master(home: Home) -> psutil.Process | None:
     """The master that the pid file names. nginx writes no start time, but the file right after its start."""
     pid = pid_in_file(home)

@@ -9,26 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from zenwebserver.errors import told
 from zenwebserver.home import Home
 from zenwebserver.machine import files
-from zenwebserver.machine.identity import Identity
 from zenwebserver.machine.processes import Process
 from zenwebserver.settings import Settings
 from zenwebserver.supervisor.line import launch
 from zenwebserver.supervisor.line.reception import Reception
 from zenwebserver.supervisor.line.worker import StartError, Worker
+from zenwebserver.supervisor.parts.forks import Forks, ZygoteLost
 from zenwebserver.supervisor.tasks import Tasks
-from zenwebserver.worker.messages import Forked, OrderName, ServerSpec, Standing, WorkerState
+from zenwebserver.worker.messages import ServerSpec, WorkerState
 
 logger = logging.getLogger(__name__)
 
-# The zygote itself gives up after 5 s; one that says nothing for so long is stuck. What it has forked meanwhile is a
-# child of ours, whose end is kept for at least so long (machine/processes.py, reap_orphans).
-FORK_SECONDS = 15.0
-CALL_SECONDS = 2.0  # a zygote whose line is broken calls again every 0.2 s (worker/line.py)
 END_SECONDS = 10.0
 
 
@@ -52,10 +47,6 @@ MAY_BECOME: Mapping[ReleaseState, frozenset[ReleaseState]] = {
 }
 
 
-class ZygoteLost(StartError):
-    """The zygote ended, or was stuck and is ended, before it had forked."""
-
-
 class Release:
     """`why_ordinary` says why its servers start the ordinary way, unless that was asked for."""
 
@@ -70,7 +61,7 @@ class Release:
         self._conf = home.pool_folder / f"release{name}.conf"
         self._trial = home.run / f"release{name}.trial"
         self._loading: asyncio.Task[StartError | None] | None = None
-        self._forks: dict[str, asyncio.Future[Forked]] = {}
+        self._forks = Forks(name)
 
     def _become(self, state: ReleaseState) -> None:
         """The one transition from state to state."""
@@ -236,7 +227,7 @@ class Release:
     def _has_loaded(self, zygote: Worker) -> None:
         self._become(ReleaseState.WARM)
         self.zygote = zygote
-        zygote.hears = self._hear
+        zygote.hears = self._forks.hear
         zygote.process.name_in(self._home.pid_file(f"zygote{self.name}"))
         zygote.process.exited.add_done_callback(lambda _: self._has_lost(zygote))
         logger.info("Release %s is loaded: zygote pid %d", self.name, zygote.process.pid)
@@ -272,32 +263,12 @@ class Release:
 
     async def _fork(self, spec: ServerSpec) -> Process:
         assert self.zygote
-        zygote, answer = self.zygote, asyncio.get_running_loop().create_future()
-        self._forks[spec.token] = answer
+        zygote = self.zygote
         try:
-            log = str(self._home.server_log(spec.server))
-            told = await zygote.reached(CALL_SECONDS) and zygote.order(OrderName.FORK, server=spec, log=log)
-            either: list[asyncio.Future[Any]] = [answer, zygote.process.exited]
-            if told:
-                await asyncio.wait(either, timeout=FORK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            del self._forks[spec.token]
-        if not answer.done():
-            how = zygote.process.exited.result() if not zygote.process.running else "does not answer"
+            return await self._forks.ask(zygote, spec, self._home.server_log(spec.server))
+        except ZygoteLost:
             await zygote.process.end(signal.SIGKILL, END_SECONDS)
-            raise ZygoteLost(f"could not be forked: the zygote of release {self.name} {how}")
-        forked: Forked = answer.result()
-        if forked.failure:
-            raise StartError(forked.failure)
-        try:
-            return Process(Identity.of(forked.pid) or Identity(forked.pid, 0))  # dead, it still tells how it ended
-        except ProcessLookupError:
-            raise StartError("ended at once after the fork") from None
-
-    def _hear(self, standing: Standing) -> None:
-        forked = standing.forked
-        if forked and (answer := self._forks.get(forked.token)) and not answer.done():
-            answer.set_result(forked)
+            raise
 
     def _spawn(self, arguments: list[str], log: Path) -> Process:
         return Process.spawn(arguments, log=log, folder=self._home.path, environment=launch.environment(self._home))

@@ -7,7 +7,7 @@ import importlib.util
 
 from .overrides import put_in_place
 
-IN_SERVERS = ("clashes", "several")
+IN_SERVERS = ("clashes", "several", "initializing")
 WITH_ZEO = ("oids", "asking", "behind")
 IN_STORAGE = ("mark", "order")
 

@@ -7,17 +7,15 @@ import fcntl
 import http.client
 import json
 import os
-import select
-import socket
-import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from zenwebserver import left_behind
+from zenwebserver.client.connection import Connection
+from zenwebserver.client.events import NotBegun, events_of
+from zenwebserver.client.start import start_supervisor
 from zenwebserver.errors import Exit, ZenwebserverError, told
 from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity
@@ -65,7 +63,7 @@ class Client:
         return threads
 
     def _get(self, path: str) -> dict[str, Any]:
-        with contextlib.closing(_Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
+        with contextlib.closing(Connection(self.home.control_socket, ANSWER_SECONDS)) as connection:
             connection.connect()
             self._refuse_anothers(connection)
             connection.request("GET", path)
@@ -120,34 +118,12 @@ class Client:
         left = self.left_behind()
         return any(part["pid"] for part in (left["loadbalancer"], left["storage"], *left["servers"]))
 
-    def homelessness(self) -> ZenwebserverError | None:
-        """What is said of a supervisor whose home was removed or moved away, and which runs all that it ran."""
-        if not (supervisor := left_behind.supervisor_without_home(self.home)):
-            return None
-        place = left_behind.moved_to(supervisor)
-        gone, what = (f"was moved to {place}", "is") if place else ("is gone", "was")
-        there = f"ZENHOME={place} zenwebserver stop" if place else f"kill {supervisor.pid}"
-        return ZenwebserverError(
-            f"{self.home.path} {gone}, and its supervisor, pid {supervisor.pid}, still runs what {what} in it",
-            hint=f"Nothing was done. Put the home back; or, to stop all that runs: {there}",
-        )
-
     def status_elsewhere(self) -> dict[str, Any] | None:
         """What runs of a home that was moved away from here while it ran; None where it was not, or is not reached."""
         supervisor = left_behind.supervisor_without_home(self.home)
         place = left_behind.moved_to(supervisor) if supervisor else None
         # Anybody may call a process so, and have it answer what he likes.
         return Client(Home(place))._status() if place and place.stat().st_uid == os.geteuid() else None
-
-    def displacement(self, status: dict[str, Any]) -> ZenwebserverError | None:
-        """What is said of a home that was moved to here while it ran; `status` is what its supervisor says."""
-        former = status.get("home", "")
-        if not former or os.path.exists(former):  # noqa: PTH110 - what may not be seen is not said to be gone
-            return None
-        return ZenwebserverError(
-            f"This home was moved here from {former} while it ran: what runs goes on, but what dies does not come back",
-            hint="To go on here: zenwebserver stop, then zenwebserver start. Or put it back.",
-        )
 
     def operate(self, name: str, **what: Any) -> Iterator[dict[str, Any]]:
         """Have the supervisor do it, and yield its events. Raises CutOff, ZenwebserverError."""
@@ -163,7 +139,7 @@ class Client:
             try:
                 yield from self._post_once(path, what)
                 return
-            except _NotBegun as error:
+            except NotBegun as error:
                 unheard = error
             time.sleep(LOOK_AGAIN_SECONDS)
         raise ZenwebserverError(
@@ -172,7 +148,7 @@ class Client:
         )
 
     def _post_once(self, path: str, what: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, CutOff, ZenwebserverError."""
+        """Raises NotBegun, CutOff, ZenwebserverError."""
         with contextlib.closing(self._connected()) as connection:
             try:
                 connection.request("POST", path, json.dumps(what), {"Content-Type": "application/json"})
@@ -180,34 +156,15 @@ class Client:
                     yield {"note": f"{self.silence().message} yet. {self.silence().hint}"}
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:  # it begins when it has sent the head of the answer
-                raise _NotBegun(told(error) or "it ended") from error
+                raise NotBegun(told(error) or "it ended") from error
             with answer:
-                yield from self._events(answer)
+                yield from events_of(answer)
 
-    def _events(self, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-        """Raises _NotBegun, CutOff, ZenwebserverError."""
-        if answer.status == http.client.SERVICE_UNAVAILABLE:
-            raise _NotBegun("it ends")
-        if answer.status != http.client.OK:
-            raise ZenwebserverError(f"The supervisor answers {answer.status}: {answer.read().decode()}")
-        begun = False
-        try:
-            for line in _lines(answer):
-                begun = True
-                event: dict[str, Any] = json.loads(line)
-                if event.get("again"):
-                    raise _NotBegun(str(event["error"]))
-                yield event
-        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a line that is cut
-            raise CutOff(told(error) if isinstance(error, OSError) else "it ended") from error
-        if not begun:
-            raise _NotBegun("it ends")
-
-    def _connected(self) -> _Connection:
+    def _connected(self) -> Connection:
         """A connection to the supervisor, which is started where there is none."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
-            connection = _Connection(self.home.control_socket, None)
+            connection = Connection(self.home.control_socket, None)
             try:
                 connection.connect()
                 self._refuse_anothers(connection)
@@ -221,7 +178,7 @@ class Client:
                 self._asked = connection.peer()
                 return connection
 
-    def _refuse_anothers(self, connection: _Connection) -> None:
+    def _refuse_anothers(self, connection: Connection) -> None:
         """Raises OSError where it is the socket of another home, of which this one is a copy with hard links."""
         peer = connection.peer()
         if peer and (path := left_behind.supervised_by(peer)) and self.home.is_other_than(path):
@@ -243,80 +200,3 @@ class Client:
                 return False
             time.sleep(LOOK_AGAIN_SECONDS)
         return True
-
-
-class CutOff(Exception):
-    """The supervisor went away in the middle of what it was asked: how that ended is not known."""
-
-
-class _NotBegun(Exception):
-    """The supervisor went away, or sent us on, before it had begun with what it was asked."""
-
-
-def start_supervisor(home: Home) -> bool:
-    """Start the supervisor, in the background. Returns False where one runs. Raises ZenwebserverError."""
-    if error := Client(home).homelessness():
-        raise error
-    reading, writing = os.pipe()
-    with os.fdopen(reading) as said:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "zenwebserver.supervisor", str(home.path), str(writing)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=writing,
-            cwd="/",
-            pass_fds=(writing,),
-            start_new_session=True,
-        )
-        os.close(writing)
-        words = said.read().strip()
-    last = words.rpartition("\n")[2]  # what stands above are warnings of its Python
-    if last == "ready":
-        supervisor.returncode = 0  # it outlives this command, which does not wait for it
-    else:
-        supervisor.wait()
-    if last not in ("ready", "running"):
-        raise ZenwebserverError("The supervisor cannot start", detail=words, hint=_what_to_do(home))
-    return last == "ready"
-
-
-def _what_to_do(home: Home) -> str:
-    """Where a supervisor cannot start: a home that cannot be written is what it is of first."""
-    for folder in (home.path, home.etc, home.var, home.run, home.log):
-        if folder.is_dir() and not os.access(folder, os.W_OK):
-            return (
-                f"{folder} cannot be written: a home holds what is generated, sockets, logs and data. "
-                "Let its owner write there, or set ZENHOME to another folder."
-            )
-    if not home.path.is_dir():
-        return "Set ZENHOME to a folder, or to a path where one can be made."
-    return f"Its log: {home.supervisor_log}"
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float | None) -> None:
-        super().__init__("zenwebserver", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-    def answers_within(self, seconds: float) -> bool:
-        return bool(select.select([self.sock], [], [], seconds)[0])
-
-    def peer(self) -> Identity | None:
-        """Who answers: the process that listens there, by the kernel's word (SO_PEERCRED in unix(7))."""
-        pid, _uid, _gid = struct.unpack("3i", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return Identity.of(pid)
-
-
-def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Raises HTTPException where the answer is cut off, which its own iterator takes for the end."""
-    received = b""
-    while part := answer.read1():
-        *lines, received = (received + part).split(b"\n")
-        yield from lines
-    if received:
-        yield received
