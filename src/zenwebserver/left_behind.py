@@ -112,11 +112,17 @@ def _listening(pid: int | None) -> dict[str, Any]:
 
 
 def _nginx_pid(home: Home) -> int | None:
-    """nginx writes its pid alone; the process is ours if its command names our nginx.conf."""
+    """nginx writes its pid alone; the process is ours if its command names our nginx.conf, or it works in our home.
+
+    The latter alone after the home was moved here.
+    """
     try:
         pid = int(home.nginx_pid.read_text().split()[0])
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError, IndexError):
         return None
-    ours = b"nginx: master" in title and b" -c " + os.fsencode(home.nginx_conf) in title
-    return pid if ours and not home.is_other_than(working_folder(pid)) else None
+    if b"nginx: master" not in title:
+        return None
+    named = b" -c " + os.fsencode(home.nginx_conf) in title and not home.is_other_than(working_folder(pid))
+    identity = Identity.of(pid)
+    return pid if named or (identity and identity.works_in(home.path)) else None

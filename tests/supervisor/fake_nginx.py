@@ -70,6 +70,7 @@ class FakeBalancer(KeptAlive):
         self.binary = Path()
         self.ports: tuple[int, ...] = ()
         self.leaving = SimpleNamespace(drain_timeout=600.0)
+        self.was_killed = False
         self.knows_its_files = False
         self.names = FakeNames(self)
         self.reload_pause = 0.0

@@ -496,6 +496,24 @@ async def test_where_the_record_cannot_be_read_the_pool_is_what_runs_attached_as
     await site.end()
 
 
+async def test_where_the_record_was_removed_the_pool_is_what_runs_and_is_recorded_anew(site: FakeSite) -> None:
+    await site.started(3)
+    await site.ok("detach", targets=["3"])
+    site.home.pool_record.unlink()
+    await site.ok("attach", targets=["1"])
+    assert site.supervisor.pool.servers == {1: True, 2: True, 3: False}
+    assert site.recorded() == [1, 2, 3]
+    site.home.pool_record.unlink()
+    await site.supervisor_dies()
+    await adopt(site.supervisor)
+    await put_right(site.supervisor)
+    assert [site.nginx_knows(number) for number in (1, 2, 3)] == [True, True, False]
+    await site.ok("deploy", size="+1")
+    assert site.supervisor.pool.servers == {1: True, 2: True, 3: False, 4: True}
+    assert site.recorded() == [1, 2, 3, 4]
+    await site.end()
+
+
 @pytest.mark.parametrize(
     "record",
     ["[" * 100_000, '{"servers": {"-1": {"attached": true}}}', '{"servers": {"999999": {"attached": true}}}', "[]"],

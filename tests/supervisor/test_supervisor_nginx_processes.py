@@ -139,3 +139,17 @@ def test_orphans_are_this_homes_workers_without_a_master(monkeypatch: pytest.Mon
     editor = Told(8, "vi nginx: ", cwd=str(tmp_path))
     runs(monkeypatch, orphan, lonely, kept, kept.above, elsewhere, gone, editor, Ended(9, ""))
     assert list(nginx_processes.orphans(home)) == [orphan, lonely]
+
+
+def test_so_is_a_master_of_before_the_home_was_moved_and_no_nginx_that_somebody_else_started_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = Home(tmp_path)
+    left = master_of(Home(Path("/former/place")), 1, cwd=str(tmp_path))
+    worker = Told(2, "nginx: worker process", cwd=str(tmp_path))
+    worker.above = left
+    ours = master_of(home, 3, cwd=str(tmp_path))
+    foreign = Told(4, "nginx: master process nginx -c /etc/nginx/nginx.conf", cwd=str(tmp_path))
+    elsewhere = master_of(Home(Path("/former/place")), 5, cwd="/")
+    runs(monkeypatch, left, worker, ours, foreign, elsewhere)
+    assert list(nginx_processes.orphans(home)) == [left]

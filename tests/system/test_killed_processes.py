@@ -55,6 +55,24 @@ def test_a_killed_nginx_comes_back_and_its_workers_do_not_stay(running: Site) ->
         assert running.get("/who").status == 200
 
 
+def test_an_nginx_that_was_killed_with_its_supervisor_comes_back_with_the_next_one(running: Site) -> None:
+    orphans = running.workers_of_nginx()
+    for name in ("supervisor", "nginx"):
+        running.kill(name)
+    assert running.get("/who").status == 200, "its workers serve on"
+    running.ok("detach", "1")
+    assert {int(running.get("/who").text.split()[0]) for _ in range(8)} == {running.pid("zope2")}
+    assert is_up(running, "Load balancer")
+    wait_until(lambda: not any(map(alive, orphans)), "its workers have gone")
+    before = running.pid("nginx"), running.workers_of_nginx()
+    running.ok("attach", "1")
+    assert (running.pid("nginx"), running.workers_of_nginx()) == before, "it asks for its servers"
+    for name in ("supervisor", "nginx"):
+        running.kill(name)
+    running.ok("stop")
+    wait_until(lambda: not running.processes(), "nothing is left")
+
+
 def test_requests_wait_for_a_killed_storage_and_nothing_that_was_stored_is_lost(running: Site) -> None:
     with Load(running.port, clients=4) as load:
         load.wait_for(50)

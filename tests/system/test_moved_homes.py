@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from harness import Site, wait_until
 from warm import configure, server_pids
@@ -63,6 +64,28 @@ def test_a_home_that_was_moved_while_it_was_stopped_goes_on_where_it_stands(site
         assert not former.exists(), "nothing was made at the former place"
         former = place
     former.rename(site.home)
+
+
+def test_a_home_that_was_moved_while_it_ran_without_its_supervisor_leaves_no_nginx_behind(
+    running: Site, other: Site
+) -> None:
+    """That reads its configuration at the former path; so it is ended."""
+    former = running.home
+    for command in ("stop", "start"):
+        running.ok("start")
+        nginx = running.pid("nginx")
+        running.kill("supervisor")
+        former.rename(other.home)
+        try:
+            with at(running, other.home):
+                assert running.run("status").out.startswith(f"program running; pid={nginx}\n")
+                running.ok(command)
+                wait_until(lambda pid=nginx: not psutil.pid_exists(pid), "the former nginx has ended")
+                assert running.answers("/who") == (command == "start")
+                running.ok("stop")
+                wait_until(lambda: not running.processes(), "nothing runs")
+        finally:
+            other.home.rename(former)
 
 
 def test_a_copy_of_a_running_home_is_a_home_of_its_own(running: Site, other: Site) -> None:

@@ -72,6 +72,25 @@ def test_no_change_of_the_pool_reloads_nginx_or_needs_a_configuration_that_is_ri
     assert stored(shared) == dict.fromkeys(load.outcome.stored, 1)
 
 
+def test_an_nginx_conf_that_was_emptied_or_removed_stops_no_change_of_the_pool(shared: Site) -> None:
+    before = nginx(shared)
+    nginx_conf = shared.home / "etc" / "nginx.conf"
+    kept = nginx_conf.read_text()
+    try:
+        nginx_conf.write_text("")
+        shared.ok("detach", "1")
+        assert visited(shared) == {shared.pid("zope2")}
+        shared.ok("attach", "1")
+        nginx_conf.unlink()
+        shared.ok("detach", "2")
+        assert visited(shared) == {shared.pid("zope1")}
+        shared.ok("attach", "2")
+        assert visited(shared) == {shared.pid("zope1"), shared.pid("zope2")}
+    finally:
+        nginx_conf.write_text(kept)
+    assert nginx(shared) == before
+
+
 def test_detached_is_said_when_what_nginx_had_sent_is_answered(shared: Site) -> None:
     before = nginx(shared)
     shared.ok("detach", "2")

@@ -10,6 +10,7 @@ import pytest
 
 CURED = """
 from ZEO.ClientStorage import ClientStorage
+from ZEO.StorageServer import ZEOStorage
 from ZODB.Connection import Connection
 from ZODB.FileStorage import FileStorage
 
@@ -17,7 +18,7 @@ def is_cured(*methods):
     return all(hasattr(method, "_of_zenwebserver") for method in methods)
 
 in_servers = is_cured(ClientStorage.new_oid, ClientStorage.store, Connection.commit, Connection._store_objects)
-print(in_servers, is_cured(FileStorage.new_oid))
+print(in_servers, is_cured(FileStorage.new_oid, ZEOStorage.ping))
 """
 # Nothing of the site is there: the first that is looked for ends it.
 LOADS = {

@@ -55,6 +55,31 @@ async def adopt(supervisor: Supervisor) -> None:
 
 
 async def put_right(supervisor: Supervisor) -> None:
+    """What died together with the supervisor comes back; a change that was cut off with it is told to nginx."""
+    await _bring_back_nginx(supervisor)
+    await _tell_nginx(supervisor)
+
+
+async def _bring_back_nginx(supervisor: Supervisor) -> None:
+    """Its workers serve on without a master, until somebody tells them to leave."""
+    balancer = supervisor.balancer
+    if not balancer.was_killed:
+        return
+    async with supervisor.changes.make("bringing nginx back"):
+        try:
+            supervisor.read_settings()
+            supervisor.read_pool()
+            await supervisor.publish()
+            await balancer.start()
+        except (ZenwebserverError, OSError) as error:
+            logger.error("nginx, which was killed, did not come back: %s", error)
+            balancer.leaving.add_orphans()
+        else:
+            logger.warning("nginx had been killed, and is back: pid %s", balancer.pid)
+        balancer.was_killed = False
+
+
+async def _tell_nginx(supervisor: Supervisor) -> None:
     """A change that was cut off with its supervisor may have left nginx another pool than the record asks for."""
     if not supervisor.balancer.serves or supervisor.nginx_knows_the_pool():
         return
@@ -76,7 +101,7 @@ def _read_record(supervisor: Supervisor) -> bool:
     except ZenwebserverError as error:
         logger.error("%s", error.message)
         return False
-    return True
+    return supervisor.home.pool_record.exists()
 
 
 def _what_serves(supervisor: Supervisor) -> Pool:

@@ -86,7 +86,9 @@ class Publisher:
         capabilities = await self._capabilities(settings)
         # Also where it does not ask yet: an nginx that is started now keeps the port from others for when it does.
         port = self._balancer.names.port() if capabilities.asks_for_servers else None
-        named = config.can_be_named(servers) and config.POOL_AT_START in nginx_conf
+        # One without the pool, which somebody has emptied, says nothing of what the nginx that runs has read.
+        says_nothing = str(self._home.nginx_pool_conf) not in nginx_conf
+        named = config.can_be_named(servers) and (says_nothing or config.POOL_AT_START in nginx_conf)
         return config.render_pool(
             servers,
             settings,

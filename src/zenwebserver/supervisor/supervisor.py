@@ -81,6 +81,8 @@ class Supervisor:
 
     def read_pool(self) -> None:
         """Take the record as it is on disk. Raises ZenwebserverError."""
+        if not self.home.pool_record.exists() and any(server.wanted for server in self.servers.values()):
+            return  # somebody removed it: what it said is known
         recorded = pool.load(self.home.pool_record)
         for number in recorded.numbers:
             self.server(number)
@@ -88,7 +90,7 @@ class Supervisor:
 
     def record(self, wanted: Pool) -> None:
         """What is asked for from now on, whatever happens next."""
-        if wanted != self.pool:
+        if wanted != self.pool or not self.home.pool_record.exists():
             pool.save(self.home.pool_record, wanted)
             self.pool = wanted
 

@@ -209,6 +209,7 @@ async def test_an_nginx_that_cannot_keep_the_port_is_reloaded_and_one_that_can_a
 
 async def test_a_template_that_cannot_bridge_the_first_moment_is_served_by_reloads(site: FakeSite) -> None:
     site.balancer.names.usable = True
+    site.home.nginx_template.write_text("include {{ pool_conf | quoted }};\n")
     await site.started(2)
     await site.ok("detach", targets=["2"])
     assert RESOLVER not in site.home.nginx_pool_conf.read_text()

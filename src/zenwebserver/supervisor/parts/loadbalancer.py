@@ -47,6 +47,7 @@ class LoadBalancer(KeptAlive):
         self.leaving = NginxLeaving(home, tasks)
         self.names = NginxNames(lambda: self.pid)
         self.reload_pause = 0.0  # seconds from one reload to the next, at least
+        self.was_killed = False  # it was killed together with its supervisor
         self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
         self._reloaded = -math.inf
@@ -58,8 +59,10 @@ class LoadBalancer(KeptAlive):
         found = [process for each in nginx_processes.masters(self._home) if (process := nginx_processes.adopted(each))]
         if master := await self._newest(found):
             self._runs(master)
-        else:
-            self.leaving.add_orphans()  # whoever starts nginx waits for their port
+            return
+        self.was_killed = any(nginx_processes.listens(each.pid) for each in nginx_processes.orphans(self._home))
+        if not self.was_killed:  # else its workers serve on until it is back
+            self.leaving.add_orphans()
 
     async def _newest(self, masters: list[Process]) -> Process | None:
         """Of several, that are given newest first, the newest that has come up; the others must leave."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from zenwebserver.home import Home
 from zenwebserver.machine.identity import Identity, working_folder
 from zenwebserver.machine.processes import Process
 
+# As nginx/control.py starts one, whatever home it was for.
+STARTED_FOR_A_HOME = re.compile(r"nginx: master process .* -p (?P<home>/.*)/ -c (?P=home)/etc/nginx\.conf ?")
 START_TIME_PRECISION = 1.0  # seconds, of psutil.Process.create_time()
 
 
@@ -102,22 +105,28 @@ def all_began_before(master: int, moment: float) -> bool:
 
 
 def orphans(home: Home) -> Iterator[psutil.Process]:
-    """Workers whose master was killed; they work in the home's folder."""
+    """Workers whose master was killed; they work in the home's folder. And a master from before that was moved here."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             title = " ".join(process.cmdline())
-            if (
-                title.startswith("nginx: ")
-                and not title.startswith("nginx: master process")
-                and Path(process.cwd()).samefile(home.path)
-                and not _has_master(process)
-            ):
+            if not title.startswith("nginx: ") or not Path(process.cwd()).samefile(home.path):
+                continue
+            if _was_left_by_a_move(process, title, home) or not (_is_called_master(title) or _has_master(process)):
                 yield process
+
+
+def _was_left_by_a_move(process: psutil.Process, title: str, home: Home) -> bool:
+    """It reads its configuration at the path where the home was: nobody could reload it."""
+    return bool(STARTED_FOR_A_HOME.fullmatch(title)) and not is_master(process, home)
+
+
+def _is_called_master(title: str) -> bool:
+    return title.startswith("nginx: master process")
 
 
 def _has_master(worker: psutil.Process) -> bool:
     parent = worker.parent()
-    return bool(parent and " ".join(parent.cmdline()).startswith("nginx: master process"))
+    return bool(parent and _is_called_master(" ".join(parent.cmdline())))
 
 
 def listens(pid: int) -> bool:

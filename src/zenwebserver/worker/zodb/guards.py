@@ -12,7 +12,7 @@ IN_SERVERS = ("clashes", "several")
 # Of Zope itself, which imports what looks at the environment, and settings, of zope.conf: not before that is read.
 WHEN_OPENED = ("initializing",)
 WITH_ZEO = ("oids", "asking", "behind")
-IN_STORAGE = ("mark",)
+IN_STORAGE = ("mark", "order")
 
 
 def guard_server() -> None:
