@@ -17,11 +17,11 @@ from zenwebserver.home import Home
 from zenwebserver.machine import files, ports
 from zenwebserver.machine.files import make_folder
 from zenwebserver.machine.processes import Process
-from zenwebserver.nginx import control
 from zenwebserver.supervisor.line.worker import log_size, tail
 from zenwebserver.supervisor.parts import nginx_processes
 from zenwebserver.supervisor.parts.bounded import bounded
 from zenwebserver.supervisor.parts.kept_alive import KeptAlive
+from zenwebserver.supervisor.parts.nginx_birth import START_SECONDS, NginxBirth
 from zenwebserver.supervisor.parts.nginx_leaving import NginxLeaving
 from zenwebserver.supervisor.parts.nginx_names import NginxNames
 from zenwebserver.supervisor.parts.nginx_refusals import NeedsExchange, refusal
@@ -30,11 +30,9 @@ from zenwebserver.supervisor.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
 # A former master stays as long as its clients' idle connections: keepalive_min_timeout, 5 s, and some more.
 LEAVING_SECONDS = 15.0
-ENDED_WELL = "ended with exit code 0"
 
 
 class LoadBalancer(KeptAlive):
@@ -51,7 +49,7 @@ class LoadBalancer(KeptAlive):
         self.knows_its_files = False  # it has read its configuration since that was last written
         self._home = home
         self._reloaded = -math.inf
-        self._log = home.nginx_log / "nginx.out.log"
+        self._birth = NginxBirth(home)
         self._error_log = home.nginx_log / "error.log"
 
     async def adopt(self) -> None:
@@ -191,17 +189,8 @@ class LoadBalancer(KeptAlive):
             if late:
                 await self._reload()
                 return False
-        log_start = log_size(self._log)
-        former.send(signal.SIGUSR2)
-        try:
-            successor = await self._successor(former, log_start)
-        except BaseException:
-            for master in nginx_processes.masters(self._home):
-                if master.pid != former.pid and (half_started := nginx_processes.adopted(master)):
-                    await half_started.end(signal.SIGTERM, START_SECONDS)
-            raise
-        self.process = successor
-        self._watch(successor)
+        self.process = await self._birth.beside(former)
+        self._watch(self.process)
         self.leaving.add(former)
         self.knows_its_files = True
         return True
@@ -233,56 +222,8 @@ class LoadBalancer(KeptAlive):
         await self.claim_ports()
         if self._home.path.is_dir():  # else it was moved away: nothing is made in its place, and nginx not started
             make_folder(self._home.nginx_log)
-        log_start = log_size(self._log)
-        starter = Process.spawn(
-            control.start_arguments(self.binary, self._home),
-            log=self._log,
-            folder=self._home.path,
-            descriptors=self.names.descriptors,
-            may_bind_low_ports=True,
-        )
-        try:
-            master = await self._master(starter, log_start)
-        except BaseException:
-            await starter.end(signal.SIGKILL, START_SECONDS)
-            if half_started := self._named():
-                await half_started.end(signal.SIGTERM, START_SECONDS)
-            raise
-        self._runs(master)
+        self._runs(await self._birth.alone(self.binary, self.names.descriptors))
         self.knows_its_files = True
-
-    async def _master(self, starter: Process, log_start: int) -> Process:
-        """The process that `starter` leaves in the background. Raises ZenwebserverError."""
-        in_time = await starter.wait(START_SECONDS)
-        if not in_time or starter.exited.result() != ENDED_WELL:
-            await starter.end(signal.SIGKILL, START_SECONDS)
-            how = starter.exited.result() if in_time else f"was not ready after {START_SECONDS:g} s"
-            raise ZenwebserverError(f"nginx did not start: it {how}", detail=tail(self._log, log_start))
-        async with bounded(START_SECONDS, "nginx wrote no pid file"):
-            while not (process := self._named()):
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        return process
-
-    async def _successor(self, former: Process, log_start: int) -> Process:
-        """The new master, when it has workers."""
-        async with bounded(START_SECONDS, "The new nginx did not start", "The former one goes on."):
-            # nginx renames its pid file when the new master is about to start, and back when that one has ended.
-            before_upgrade = self._home.nginx_pid.with_name(self._home.nginx_pid.name + ".oldbin")
-            begun = False
-            while True:
-                pid = nginx_processes.pid_in_file(self._home)
-                if pid and pid != former.pid and nginx_processes.workers(pid) and (process := self._named()):
-                    return process
-                begun = begun or before_upgrade.exists()
-                words = tail(self._log, log_start)
-                if "[emerg]" in words or (begun and pid == former.pid and not before_upgrade.exists()):
-                    raise ZenwebserverError("The new nginx did not start; the former one goes on", detail=words)
-                if await former.wait(LOOK_AGAIN_SECONDS):
-                    raise ZenwebserverError(f"nginx {former.exited.result()} while it was exchanged")
-
-    def _named(self) -> Process | None:
-        master = nginx_processes.named_master(self._home)
-        return nginx_processes.adopted(master) if master else None
 
     async def _end_orphans(self) -> None:
         """Workers whose master was killed go on with its port; they give it up at once and answer what they have."""
