@@ -14,7 +14,7 @@ from short_home import short_home
 
 from zenwebserver.errors import ZenwebserverError
 from zenwebserver.home import Home
-from zenwebserver.supervisor.parts import loadbalancer, nginx_leaving
+from zenwebserver.supervisor.parts import loadbalancer, nginx_birth, nginx_leaving
 from zenwebserver.supervisor.parts.loadbalancer import LEAVING_SECONDS, START_SECONDS, LoadBalancer
 from zenwebserver.supervisor.parts.state import State
 from zenwebserver.supervisor.tasks import Tasks
@@ -37,6 +37,7 @@ class FakeNginx:
         self._accept: dict[int, set[FakeProcess]] = {}
         self._finish: dict[int, set[FakeProcess]] = {}
         monkeypatch.setattr(loadbalancer, "nginx_processes", self)
+        monkeypatch.setattr(nginx_birth, "nginx_processes", self)
         monkeypatch.setattr(nginx_leaving, "nginx_processes", self)
         monkeypatch.setattr(loadbalancer.psutil, "Process", self._process)
 
