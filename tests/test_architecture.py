@@ -18,9 +18,8 @@ OURS = "zenwebserver"
 Arrows = Mapping[str, set[str]]
 # Room -> the rooms that it imports, besides itself; all of them, and each arrow is used. `package` is __init__.py.
 ARROWS: Arrows = {
-    "__main__": {"cli"},
-    "cli": {"__main__", "client", "errors", "finding", "home", "machine", "nginx", "pool", "settings", "takeover"}
-    | {"package"},
+    "__main__": {"cli", "errors"},
+    "cli": {"client", "errors", "finding", "home", "machine", "nginx", "pool", "settings", "takeover"} | {"package"},
     "client": {"errors", "home", "left_behind", "machine"},
     "errors": set(),
     "finding": {"errors", "home", "takeover"},

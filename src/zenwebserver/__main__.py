@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+from zenwebserver.errors import INTERRUPTED
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+INTERRUPTED = 130  # an exit code, as shells have it: 128 + SIGINT
+
 
 class Exit(IntEnum):
     """Exit codes of the command."""

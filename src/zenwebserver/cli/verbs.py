@@ -12,11 +12,10 @@ from typing import Any
 import click
 
 from zenwebserver import __version__
-from zenwebserver.__main__ import INTERRUPTED
 from zenwebserver.cli import output
 from zenwebserver.client.client import Client
 from zenwebserver.client.displaced import homelessness
-from zenwebserver.errors import Exit
+from zenwebserver.errors import INTERRUPTED, Exit
 from zenwebserver.finding import find
 
 INTERRUPTED_WORDS = (
