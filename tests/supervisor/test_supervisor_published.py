@@ -234,3 +234,8 @@ def test_a_candidate_that_cannot_be_written_is_told_by_its_folder(home: Home) ->
     with pytest.raises(OSError, match="No such file") as caught, candidates.folder_beside(home):
         pass
     assert caught.value.filename == str(home.etc)
+    home.make_folders()
+    with pytest.raises(OSError, match="No space") as caught, candidates.folder_beside(home):
+        Path("/dev/full").write_text("x")
+    assert caught.value.filename == str(home.etc)
+    assert list(home.etc.glob(".*")) == []

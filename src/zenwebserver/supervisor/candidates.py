@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from zenwebserver.machine import files
 
 # What earlier versions left unfinished when they were killed; to others these names mean nothing.
 FORMER_IN_ETC = re.compile(r"\.verify-[a-z0-9_]{8}|\.nginx(-zope)?\.conf\.prev\.new")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMER_IN_POOL_FOLDER = re.compile(
     r"\.(zope([0-9]+|run|debug)\.conf|release[0-9]+\.conf|storage\.conf|pool\.json)\.[a-z0-9_]{8}"
 )
@@ -29,6 +31,10 @@ def folder_beside(home: Home) -> Iterator[Path]:
         raise
     try:
         yield folder
+    except OSError as error:
+        if error.errno in FULL:  # that says no name by itself
+            error.filename = str(home.etc)
+        raise
     finally:
         shutil.rmtree(folder)
 
