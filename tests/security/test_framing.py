@@ -6,24 +6,14 @@ answer, or a page of management, could be had by a visitor.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import free_ports
 import pytest
-from running_nginx import Balancer, settings_of, system_nginx, write_configuration
-from telling_waitress import Site, serving
+from running_nginx import Balancer
+from telling_waitress import Site
 
-from zenwebserver.home import Home
-from zenwebserver.nginx import binary as binaries
-from zenwebserver.nginx.config import PoolServer
-
-pytestmark = pytest.mark.real
-
-SYSTEM = system_nginx()
 HOST = b"Host: www.example.org\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -154,26 +144,10 @@ def _part(connection: socket.socket) -> bytes:
         return b""
 
 
-@pytest.fixture(scope="module", params=["embedded", "system"] if SYSTEM else ["embedded"])
-def nginx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    binary = SYSTEM if SYSTEM and request.param == "system" else binaries.embedded()
-    home = Home.at(tmp_path_factory.mktemp("n") / "home")
-    with serving() as site, free_ports.reserved() as port:
-        settings = settings_of(home, f"httpAddress 127.0.0.1\nhttpPort {port}\nsslPort {port + 1}\n")
-        capabilities = asyncio.run(binaries.ask(binary))
-        write_configuration(home, settings, capabilities, [PoolServer(1, "127.0.0.1", site.port)])
-        balancer = Balancer(binary, home, settings)
-        try:
-            balancer.wait_until_it_listens("127.0.0.1")
-            yield Front(port, site)
-        finally:
-            balancer.stop()
-
-
 @pytest.fixture
-def front(nginx: Front) -> Front:
-    nginx.site.arrived.clear()
-    return nginx
+def front(plain_nginx: Balancer, telling_site: Site) -> Front:
+    telling_site.arrived.clear()
+    return Front(plain_nginx.port, telling_site)
 
 
 @pytest.mark.parametrize("name", PROBES)
