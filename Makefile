@@ -29,7 +29,7 @@ stop: install ## stop what `make run` started
 test: $(VENV)/.installed-dev ## every test, the system tests included
 	$(VENV)/bin/python -m pytest -n 4 --dist loadfile
 
-test-fast: $(VENV)/.installed-dev ## the tests that start no process of Zope or nginx: under a minute
+test-fast: $(VENV)/.installed-dev ## the tests that start no process of Zope, ZEO or nginx: under a minute
 	$(VENV)/bin/python -m pytest -m "not real"
 
 test-plone: $(VENV)/.installed-dev $(PLONE)/.installed ## a real Plone site, served warm

@@ -1,4 +1,4 @@
-"""Which tests are slow: what starts a process of Zope or nginx is marked `real`, and `make test-fast` leaves it out.
+"""Which tests are slow: what starts a process of Zope, ZEO or nginx is marked `real`; `make test-fast` leaves it out.
 
 Any other test fails as soon as it starts one, so that what is fast stays fast.
 """
@@ -17,7 +17,8 @@ import pytest
 
 HERE = Path(__file__).parent
 REAL_PLACES = ("system/", "plone/", "site/test_site_booting.py", "nginx/test_nginx_binary.py")
-REAL_FIXTURES = {"binary", "capabilities"}  # of tests/nginx
+REAL_FIXTURES = {"binary", "capabilities"}  # of tests/nginx and tests/security
+REAL_FIXTURES |= {"place", "storage", "plain_storage"}  # of tests/worker: processes of ZEO
 # A program's name, or what Python is told to run.
 REAL_PROGRAMS = re.compile(
     r"(.*/)?(nginx|zenwebserver|runzeo|runwsgi|booted_server\.py|worker/__main__\.py)|zenwebserver\.supervisor|ZEO.*"

@@ -67,9 +67,7 @@ async def _bring_back_nginx(supervisor: Supervisor) -> None:
         return
     async with supervisor.changes.make("bringing nginx back"):
         try:
-            supervisor.read_settings()
-            supervisor.read_pool()
-            await supervisor.publish()
+            await _publish_what_is_asked_for(supervisor)
             await balancer.start()
         except (ZenwebserverError, OSError) as error:
             logger.error("nginx, which was killed, did not come back: %s", error)
@@ -85,13 +83,18 @@ async def _tell_nginx(supervisor: Supervisor) -> None:
         return
     async with supervisor.changes.make("telling nginx of the pool"):
         try:
-            supervisor.read_settings()
-            supervisor.read_pool()
-            await supervisor.publish()
+            await _publish_what_is_asked_for(supervisor)
         except ZenwebserverError as error:
             logger.error("nginx was not told of the pool as it is: %s\n%s", error.message, error.detail)
         else:
             logger.warning("nginx had, or may have had, another pool than is asked for, and was told")
+
+
+async def _publish_what_is_asked_for(supervisor: Supervisor) -> None:
+    """By the settings and the record as they are on disk. Raises ZenwebserverError."""
+    supervisor.read_settings()
+    supervisor.read_pool()
+    await supervisor.publish()
 
 
 def _read_record(supervisor: Supervisor) -> bool:
